@@ -1,0 +1,23 @@
+"""Progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from rich.console import Console
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def progress_bar(description: str, unit: str = "image") -> Callable[..., Iterable[T]]:
+    """A function that passes items through and draws a bar with the rate and the time left."""
+
+    def track(items: Iterable[T], total: int | None = None, initial: int = 0) -> Iterable[T]:
+        return tqdm(items, desc=description, total=total, initial=initial, unit=unit, dynamic_ncols=True, leave=False)
+
+    return track

@@ -1,0 +1,141 @@
+"""Options that several subcommands share, and what they mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from frcnn_cli.data.coco import load_coco
+from frcnn_cli.data.samples import Dataset
+from frcnn_cli.data.voc import load_voc
+from frcnn_cli.errors import UsageError
+from proposals import MODES
+
+F = TypeVar("F", bound=Callable)
+
+DEFAULT_VOC = "$VOC_ROOT or ./VOCdevkit/VOC2007"
+PATH = click.Path(path_type=Path)
+
+
+def default_workers() -> int:
+    """As many processes as there are cores to use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """Where a data set lies, in either layout."""
+
+    voc: str | None
+    coco: Path | None
+    images: Path | None
+    classes: tuple[str, ...] | None
+    skip_faulty: bool
+
+    @property
+    def given(self) -> bool:
+        """Whether the user named a data set at all."""
+        return self.voc is not None or self.coco is not None
+
+    def load(self, split: str, coco: Path | None = None, classes: tuple[str, ...] | None = None) -> Dataset:
+        """Read one split, and say on stderr what was left out.
+
+        Args:
+            split: of a VOC folder; COCO has one file a split.
+            coco: another annotation file than the one given, for a second split.
+            classes: where the user named none.
+
+        Raises:
+            UsageError: neither or both layouts are given.
+            DataError: see `load_voc` and `load_coco`.
+        """
+        classes = self.classes or classes
+        if self.voc is not None and self.coco is not None:
+            raise UsageError("--voc and --coco are two layouts: give one")
+        if self.voc is not None:
+            root = os.environ.get("VOC_ROOT", "VOCdevkit/VOC2007") if self.voc == DEFAULT_VOC else self.voc
+            dataset = load_voc(Path(root), split, classes, self.skip_faulty)
+        elif self.coco is not None:
+            if self.images is None:
+                raise UsageError("--coco needs --images, the folder of its images")
+            dataset = load_coco(coco or self.coco, self.images, classes, self.skip_faulty)
+        else:
+            raise UsageError("which images? give --voc ROOT, or --coco ANN.json with --images DIR")
+        if dataset.skipped:
+            lines = "\n".join(f"  {line}" for line in dataset.skipped)
+            click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)
+        return dataset
+
+
+def dataset_options(command: F) -> F:
+    """--voc, --coco, --images, --classes and --skip-faulty, as one `DatasetOptions` named `data`."""
+
+    def gather(voc, coco, images, classes, skip_faulty, **others):
+        names = tuple(name.strip() for name in classes.split(",")) if classes else None
+        return command(data=DatasetOptions(voc, coco, images, names, skip_faulty), **others)
+
+    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
+    gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option("--skip-faulty", is_flag=True, help="Leave faulty objects and images out, and list them."),
+        click.option("--classes", metavar="A,B,...", help="Class names.  [default: those of the annotations]"),
+        click.option("--images", type=PATH, metavar="DIR", help="The images of --coco."),
+        click.option("--coco", type=PATH, metavar="ANN.json", help="Annotations in COCO's format."),
+        click.option(
+            "--voc",
+            is_flag=False,
+            flag_value=DEFAULT_VOC,
+            metavar="[ROOT]",
+            help=f"A folder in VOC layout.  [without a value: {DEFAULT_VOC}]",
+        ),
+    ):
+        gather = option(gather)
+    return gather  # type: ignore[return-value]
+
+
+def proposal_options(command: F) -> F:
+    """--mode, --max-proposals and --workers: how proposals are made."""
+    for option in (
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            default=default_workers,
+            show_default="cores",
+            help="Processes that make proposals.",
+        ),
+        click.option("--max-proposals", type=click.IntRange(1), default=2000, show_default=True, help="An image."),
+        click.option(
+            "--mode", type=click.Choice(list(MODES)), default="fast", show_default=True, help="Of selective search."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+device_option = click.option(
+    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda or cuda:N."
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there.")
+
+
+def pick_device(name: str) -> str:
+    """The device to compute on; auto is CUDA where there is one.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: not a device of this machine") from error
+    return name

@@ -1,0 +1,301 @@
+"""`frcnn train`: a data set in, a folder with a trained detector out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from frcnn_cli.commands.console import err
+from frcnn_cli.commands.options import (
+    PATH,
+    DatasetOptions,
+    dataset_options,
+    device_option,
+    pick_device,
+    proposal_options,
+)
+from frcnn_cli.commands.propose import make_proposals
+from frcnn_cli.commands.train_display import TrainingDisplay
+from frcnn_cli.core.backbones import (
+    DEFAULT_BACKBONE,
+    NORMALISATIONS,
+    backbone_config,
+    load_backbone_weights,
+)
+from frcnn_cli.core.model import Architecture, FastRCNN, unfold_target_normalisation
+from frcnn_cli.core.sampling import SamplingConfig
+from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.samples import Dataset
+from frcnn_cli.data.voc import check_images
+from frcnn_cli.engine.batches import Scales
+from frcnn_cli.engine.checkpoint import load_checkpoint
+from frcnn_cli.engine.proposer import ProposalConfig
+from frcnn_cli.engine.trainer import MODEL_FILE, Run, Validation, restore_run, start_run
+from frcnn_cli.engine.trainer import train as run_training
+from frcnn_cli.engine.training_config import Schedule, TrainingConfig
+from frcnn_cli.errors import DataError, DatasetFaults, Interrupted, UsageError
+from frcnn_cli.files import atomic_write
+
+SETTINGS_FILE = "run.json"
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 480,576") from None
+    if any(number < 1 for number in numbers):
+        raise click.BadParameter("numbers start at 1")
+    return numbers
+
+
+def option(*names: str, **settings: Any):
+    """An option that shows its default."""
+    return click.option(*names, show_default=True, **settings)
+
+
+POSITIVE = click.IntRange(1)
+FRACTION = click.FloatRange(0, 1)
+
+
+@click.command()
+@option("--output", type=PATH, metavar="DIR", help="The run's folder.")
+@option("--resume", type=PATH, metavar="DIR", help="Go on with an interrupted run, with its own settings.")
+@option("--split", default="train", help="The list of --voc to learn from.")
+@option("--val-split", metavar="NAME", help="The list of --voc to measure on; without it nothing is measured.")
+@option("--val-coco", type=PATH, metavar="ANN.json", help="The same for --coco, with the same --images.")
+@option("--proposals", type=PATH, metavar="FILE", help="Made first where missing.  [default: DIR/proposals-SPLIT.npz]")
+@option("--val-proposals", type=PATH, metavar="FILE", help="Likewise, for validation.")
+@option("--backbone", default=DEFAULT_BACKBONE, help="efficientnet_lite0, vgg16, alexnet, or a model name of timm.")
+@option("--backbone-weights", default="imagenet", metavar="imagenet|none|FILE", help="Weights to start from.")
+@option("--normalisation", type=click.Choice(list(NORMALISATIONS)), help="Of the input.  [default: the backbone's]")
+@option("--allow-download", is_flag=True, help="Fetch ImageNet weights that are not installed.")
+@option("--init", type=PATH, metavar="CHECKPOINT", help="Start from a trained detector instead.")
+@option("--fc-width", type=POSITIVE, help="Units of fc6 and fc7.  [default: the backbone's]")
+@option("--roi-size", type=POSITIVE, help="P, of P x P pooling.  [default: the backbone's]")
+@option("--iterations", type=POSITIVE, default=40_000, help="Updates.")
+@option("--images-per-batch", type=POSITIVE, default=2, help="N.")
+@option("--rois-per-batch", type=POSITIVE, default=128, help="R, over all images of a batch.")
+@option("--foreground-fraction", type=FRACTION, default=0.25, help="The most of an image's RoIs.")
+@option("--foreground-iou", type=FRACTION, default=0.5, help="The least overlap of a foreground RoI.")
+@option("--background-iou", type=(FRACTION, FRACTION), default=(0.1, 0.5), help="Overlap of a background RoI.")
+@option("--short-side", default="600", callback=_numbers, help="Pixels; one of several, as in 480,576, an image.")
+@option("--long-side", type=POSITIVE, default=1000, help="Pixels, at most.")
+@option("--flip", type=FRACTION, default=0.5, help="Probability of mirroring an image.")
+@option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", help="")
+@option("--lr", type=click.FloatRange(0, min_open=True), default=0.001, help="Learning rate.")
+@option(
+    "--backbone-lr-factor", type=click.FloatRange(0), default=1.0, help="Times the learning rate, for convolutions."
+)
+@option("--momentum", type=FRACTION, default=0.9, help="Of SGD.")
+@option("--weight-decay", type=click.FloatRange(0), default=0.0005, help="On weights, not on biases.")
+@option("--schedule", type=click.Choice(["step", "cosine"]), default="step", help="Of the learning rate.")
+@option("--steps", default="30000", callback=_numbers, help="Iterations at which the learning rate falls to a tenth.")
+@option("--warmup", type=click.IntRange(0), default=0, help="Iterations over which the learning rate rises.")
+@option("--loss-lambda", type=click.FloatRange(0), default=1.0, help="Weight of the localisation loss.")
+@option("--dropout", type=FRACTION, default=0.5, help="After fc6 and fc7.")
+@option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of the forward pass.")
+@option("--checkpoint-every", type=POSITIVE, default=1000, help="Iterations.")
+@option("--eval-every", type=click.IntRange(0), default=5000, help="Iterations; 0 measures at the end only.")
+@option("--log-every", type=POSITIVE, default=20, help="Iterations.")
+@option("--loaders", type=click.IntRange(0), default=1, help="Processes that prepare batches.")
+@option("--seed", type=click.IntRange(0), default=0, help="Of everything random.")
+@device_option
+@proposal_options
+@dataset_options
+@click.pass_context
+def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
+    """Train a detector: one stage, one loss, from the images to the boxes.
+
+    The numbers' defaults are the paper's (VOC07, one GPU). DIR gets model.safetensors (the latest), best.safetensors
+    (by validation mAP), log.csv, TensorBoard events, and what --resume needs.
+
+    \b
+    frcnn train --voc VOCdevkit/VOC2007 --split trainval --val-split test --output run
+    frcnn train --coco train.json --images photos --output run --short-side 400 --iterations 4000
+    frcnn train --resume run
+    """
+    if given["resume"]:
+        data, given = _stored_settings(ctx, data, given)
+    if given["output"] is None:
+        raise UsageError("where to? give --output DIR, or --resume DIR")
+    config = _config(given)
+    device = pick_device(given["device"])
+
+    start = None
+    if given["resume"]:
+        start = load_checkpoint(given["output"] / MODEL_FILE)
+    elif given["init"]:
+        start = load_checkpoint(given["init"])
+    known = start.classes if start else None
+    dataset = data.load(given["split"], classes=known)
+    validation_set = _validation_set(data, given, dataset.classes)
+    _check(dataset, *([validation_set] if validation_set else []))
+    given["output"].mkdir(parents=True, exist_ok=True)
+    proposals = _proposals(dataset, given["proposals"], given["split"], given)
+    validation = None
+    if validation_set:
+        name = given["val_split"] or "val"
+        validation = Validation(validation_set, _proposals(validation_set, given["val_proposals"], name, given))
+
+    if given["resume"]:
+        run = Run(FastRCNN(start.architecture, config.dropout), start.classes, start.normalisation, config, None, None)
+        restore_run(run, given["output"])
+        run.notes = {name: start.training.get(name) for name in ("weights", "dataset", "images")}
+    else:
+        run = _new_run(given, config, dataset, proposals, start)
+        _store_settings(data, given)
+    err.print(
+        f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
+        f"on {device}: iterations {run.iteration + 1} to {config.iterations}"
+    )
+    try:
+        with TrainingDisplay(config.iterations, run.iteration) as display:
+            run_training(run, dataset, proposals, given["output"], display, validation, given["loaders"], device)
+    except Interrupted as stop:
+        raise Interrupted(f"{stop}; go on with: frcnn train --resume {given['output']}") from None
+    score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
+    err.print(f"{given['output'] / MODEL_FILE}: trained for {run.iteration} iterations{score}")
+
+
+def _config(given: dict[str, Any]) -> TrainingConfig:
+    low, high = given["background_iou"]
+    if low >= high:
+        raise UsageError(f"--background-iou {low} {high}: the first must be the smaller")
+    if given["rois_per_batch"] < given["images_per_batch"]:
+        raise UsageError("--rois-per-batch must be at least --images-per-batch: each image gives one RoI or more")
+    if not given["short_side"]:
+        raise UsageError("--short-side needs a number")
+    return TrainingConfig(
+        iterations=given["iterations"],
+        optimizer=given["optimizer"],
+        lr=given["lr"],
+        backbone_lr_factor=given["backbone_lr_factor"],
+        momentum=given["momentum"],
+        weight_decay=given["weight_decay"],
+        schedule=Schedule(given["schedule"], given["steps"], warmup=given["warmup"]),
+        sampling=SamplingConfig(
+            given["images_per_batch"],
+            given["rois_per_batch"],
+            given["foreground_fraction"],
+            given["foreground_iou"],
+            (low, high),
+        ),
+        box_weight=given["loss_lambda"],
+        scales=Scales(given["short_side"], given["long_side"]),
+        flip_probability=given["flip"],
+        dropout=given["dropout"],
+        precision=given["precision"],
+        seed=given["seed"],
+        checkpoint_every=given["checkpoint_every"],
+        eval_every=given["eval_every"],
+        log_every=given["log_every"],
+    )
+
+
+def _validation_set(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, ...]) -> Dataset | None:
+    if data.coco is not None and given["val_coco"]:
+        return data.load("", coco=given["val_coco"], classes=classes)
+    if data.voc is not None and given["val_split"]:
+        return data.load(given["val_split"], classes=classes)
+    return None
+
+
+def _check(*datasets: Dataset) -> None:
+    """Decode every image once: a fault is better found now than in iteration 9,000."""
+    for dataset in datasets:
+        faults = check_images(dataset)
+        if faults:
+            raise DatasetFaults(dataset.name, faults)
+
+
+def _proposals(dataset: Dataset, path: Path | None, split: str, given: dict[str, Any]) -> ProposalFile:
+    path = path or given["output"] / f"proposals-{split}.npz"
+    if not path.exists():
+        err.print(f"{path}: not there, so the proposals of {dataset.name} are made first")
+        make_proposals(
+            list(dataset.records), path, ProposalConfig(given["mode"], given["max_proposals"]), given["workers"]
+        )
+    file = ProposalFile(path)
+    missing = [record.id for record in dataset.records if record.id not in file]
+    if missing:
+        raise DataError(f"{path}: no proposals for {len(missing)} of {len(dataset)} images, such as {missing[0]}")
+    return file
+
+
+def _new_run(
+    given: dict[str, Any], config: TrainingConfig, dataset: Dataset, proposals: ProposalFile, start: Any
+) -> Run:
+    import torch
+
+    torch.manual_seed(config.seed)
+    notes = {"dataset": dataset.name, "images": len(dataset), "weights": given["backbone_weights"]}
+    if start is not None:
+        model = start.build().train()
+        model.head.dropout.p = config.dropout
+        run = start_run(model, start.normalisation, dataset, proposals, config, notes | {"weights": str(given["init"])})
+        unfold_target_normalisation(model.head.bbox_pred, run.target_mean, run.target_std)
+        return run
+    defaults = backbone_config(given["backbone"])
+    normalisation = NORMALISATIONS[given["normalisation"]] if given["normalisation"] else defaults.normalisation
+    architecture = Architecture(
+        given["backbone"],
+        len(dataset.classes),
+        given["roi_size"] or defaults.roi_size,
+        given["fc_width"] or defaults.fc_width,
+    )
+    model = FastRCNN(architecture, config.dropout)
+    load_backbone_weights(model.backbone, given["backbone"], given["backbone_weights"], given["allow_download"])
+    return start_run(model, normalisation, dataset, proposals, config, notes)
+
+
+def _store_settings(data: DatasetOptions, given: dict[str, Any]) -> None:
+    """Keep the command's options in the run's folder; paths are made absolute, so that it can be resumed anywhere."""
+    stored = {name: value for name, value in given.items() if name not in ("output", "resume", "device")}
+    stored |= {"voc": data.voc, "coco": data.coco, "images": data.images}
+    stored |= {"classes": ",".join(data.classes) if data.classes else None, "skip_faulty": data.skip_faulty}
+    for name in ("voc", "coco", "images", "val_coco", "proposals", "val_proposals", "init"):
+        if isinstance(stored[name], Path) or (name == "voc" and stored[name] and Path(stored[name]).exists()):
+            stored[name] = str(Path(stored[name]).absolute())
+    with atomic_write(given["output"] / SETTINGS_FILE) as temporary:
+        temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+
+
+def _stored_settings(
+    ctx: click.Context, data: DatasetOptions, given: dict[str, Any]
+) -> tuple[DatasetOptions, dict[str, Any]]:
+    """The options of an earlier run; those named on this command line replace them."""
+    path = given["resume"] / SETTINGS_FILE
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; there is no run to resume in {given['resume']}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not the settings of a run") from error
+
+    def named(name: str) -> bool:
+        return ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+    merged = dict(given)
+    for name, value in stored.items():
+        if name in given and not named(name):
+            is_path = name in ("val_coco", "proposals", "val_proposals", "init")
+            merged[name] = Path(value) if is_path and value else tuple(value) if isinstance(value, list) else value
+    if named("backbone") and stored.get("backbone") != given["backbone"]:
+        raise UsageError(f"--backbone {given['backbone']}: the run in {given['resume']} is of {stored['backbone']}")
+    merged["output"] = given["resume"]
+    if not data.given:
+        data = replace(
+            data,
+            voc=stored["voc"],
+            coco=Path(stored["coco"]) if stored["coco"] else None,
+            images=Path(stored["images"]) if stored["images"] else None,
+            classes=tuple(stored["classes"].split(",")) if stored["classes"] else None,
+            skip_faulty=stored["skip_faulty"],
+        )
+    return data, merged

@@ -1,0 +1,70 @@
+"""What a person sees of a training run: a live panel in a terminal, plain lines in a log file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from frcnn_cli.commands.console import err
+from frcnn_cli.engine.trainer import Progress
+
+
+class TrainingDisplay:
+    """An `Observer` of the trainer that writes to stderr."""
+
+    def __init__(self, iterations: int, start: int) -> None:
+        self.iterations = iterations
+        self.start = start
+        self._live = (
+            Live(Text("the first iterations ..."), console=err, auto_refresh=False) if err.is_terminal else None
+        )
+
+    def __enter__(self) -> TrainingDisplay:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def progress(self, progress: Progress) -> None:
+        """Show the latest numbers."""
+        if self._live:
+            self._live.update(self._panel(progress), refresh=True)
+        else:
+            values = progress.values
+            err.print(
+                f"iteration {progress.iteration}/{self.iterations}  loss {values['loss']:.4f} "
+                f"(cls {values['loss_cls']:.4f}, bbox {values['loss_bbox']:.4f})  lr {values['lr']:.2e}  "
+                f"{values['iterations_per_second']:.2f} it/s  {_duration(progress.seconds_left)} left"
+            )
+
+    def message(self, text: str) -> None:
+        """Print a line that stays."""
+        err.print(text)
+
+    def _panel(self, progress: Progress) -> Group:
+        values = progress.values
+        table = Table.grid(padding=(0, 3))
+        table.add_row("iteration", "loss", "cls", "bbox", "lr", "foreground", "it/s", "left", style="dim")
+        table.add_row(
+            f"{progress.iteration}/{self.iterations}",
+            f"{values['loss']:.4f}",
+            f"{values['loss_cls']:.4f}",
+            f"{values['loss_bbox']:.4f}",
+            f"{values['lr']:.2e}",
+            f"{values['foreground']:.0%}",
+            f"{values['iterations_per_second']:.2f}",
+            _duration(progress.seconds_left),
+        )
+        return Group(table, ProgressBar(total=self.iterations, completed=progress.iteration, width=60))
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

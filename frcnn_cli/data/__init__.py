@@ -1,0 +1,1 @@
+"""Files in, arrays out: images, annotations (VOC, COCO) and proposal files."""

@@ -1,0 +1,213 @@
+"""Image files in and out: whatever the file holds, an array is uint8 RGB, upright, [H, W, 3]."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from frcnn_cli.errors import DataError
+from frcnn_cli.files import atomic_write, reason
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
+"""What `find_images` picks out of a folder. A file named by itself may have any suffix Pillow reads."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> the operation that turns the stored pixels upright (1 and unknown values: none)."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file's header says: the size in pixels as displayed, and the EXIF orientation (1 .. 8)."""
+
+    width: int
+    height: int
+    orientation: int
+
+    @property
+    def sideways(self) -> bool:
+        """Whether the stored width is the displayed height."""
+        return self.orientation >= 5
+
+
+def load_image(path: str | Path) -> np.ndarray:
+    """Read an image as it is displayed.
+
+    EXIF rotation is applied. Grey, palette and CMYK images become RGB, transparent ones are laid on white,
+    16-bit grey is scaled (65535 -> 255). Of an animation, the first frame.
+
+    Returns:
+        uint8 [H, W, 3], RGB, contiguous and writable.
+
+    Raises:
+        DataError: the file is missing, not an image, truncated, too large to be honest, or not readable.
+    """
+    with _opened(path) as image:
+        orientation = _orientation(image)
+        image.load()
+        # Pillow turns a TIFF itself while loading.
+        operation = _UPRIGHT.get(orientation) if image.format != "TIFF" else None
+        rgb = _to_rgb(image)
+        return np.array(rgb if operation is None else rgb.transpose(operation), dtype=np.uint8, order="C")
+
+
+def read_header(path: str | Path) -> ImageHeader:
+    """Read size and orientation from the header; the pixels are not decoded.
+
+    Raises:
+        DataError: the file is missing or its header is not an image's.
+    """
+    with _opened(path) as image:
+        orientation = _orientation(image)
+        width, height = image.size
+        if image.format == "TIFF":
+            # Pillow's versions differ in whether an unread TIFF's `size` is the stored or the displayed one.
+            tags = image.tag_v2
+            width, height = int(tags[ExifTags.Base.ImageWidth]), int(tags[ExifTags.Base.ImageLength])
+        if orientation >= 5:
+            width, height = height, width
+        return ImageHeader(width, height, orientation)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return (width, height) in pixels as displayed, from the header alone. Raises what `read_header` raises."""
+    header = read_header(path)
+    return header.width, header.height
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """List the images meant by files and folders, in the order given, each once.
+
+    A folder stands for every file below it with one of `IMAGE_SUFFIXES` in either case, in natural order
+    (img2 before img10); hidden files are left out. A file is taken whatever it is called.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no image.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if os.path.isdir(path):
+            inside = sorted(filter(_is_visible_image, path.rglob("*")), key=_natural_key)
+            if not inside:
+                raise DataError(f"{path}: no image in this folder")
+        elif os.path.exists(path):
+            inside = [path]
+        else:
+            raise DataError(f"{path}: no such file")
+        for image in inside:
+            found.setdefault(image.resolve(), image)
+    return list(found.values())
+
+
+def save_image(path: str | Path, rgb: np.ndarray) -> None:
+    """Write uint8 RGB [H, W, 3] in the format of the path's suffix; `path` is never left half written.
+
+    Raises:
+        DataError: the suffix is no image format, or the file cannot be written.
+    """
+    path = Path(path)
+    image_format = Image.registered_extensions().get(path.suffix.lower())
+    if image_format is None or image_format not in Image.SAVE:
+        raise DataError(f"{path}: {path.suffix or 'no suffix'} is not an image format that can be written")
+    # Fine coloured lines on a picture suffer from JPEG's usual quality and colour subsampling.
+    options = {"quality": 95, "subsampling": 0} if image_format == "JPEG" else {}
+    with atomic_write(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(rgb, dtype=np.uint8)).save(temporary, image_format, **options)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image and turn every fault of the file, then or in the block, into a one-line DataError."""
+    with _opened_file(path) as file:
+        try:
+            with Image.open(file) as image:
+                yield image
+        except Exception as error:  # decoders raise whatever the bad bytes lead them to
+            raise DataError(f"{path}: {_image_fault(error)}") from error
+
+
+@contextmanager
+def _opened_file(path: str | Path) -> Iterator[BinaryIO]:
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise DataError(f"{path}: a folder, not an image")
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+            raise DataError(f"{path}: empty file")
+        file = open(path, "rb")  # noqa: SIM115 - closed below; a fault met in the caller's block is not this one's
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+    with file:
+        yield file
+
+
+def _image_fault(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image that can be read (unknown format)"  # its own text names a file object
+    if isinstance(error, Image.DecompressionBombError):
+        return f"not an image that can be read (more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels)"
+    if "truncated" in str(error).lower():
+        return "truncated image"
+    return f"not an image that can be read ({reason(error)})"
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        # The base class's method, as PNG's own would decode the pixels in search of a late EXIF chunk.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # garbled EXIF does not make the picture unreadable
+        return 1
+    return value if value in _UPRIGHT else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose white is unknown")
+    if image.mode.startswith("I"):
+        return _deep_grey_to_rgb(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
+    bits = 16  # PNG and PGM; Pillow scales what PGM stores with another maximum
+    if image.format == "TIFF":
+        bits = int(image.tag_v2.get(258, (16,))[0])  # BitsPerSample
+    if bits > 16:
+        raise ValueError(f"{bits}-bit grey, whose white is unknown")
+    white = 2**bits - 1
+    values = np.asarray(image).astype(np.int32).clip(0, white)
+    return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8)).convert("RGB")
+
+
+def _is_visible_image(path: Path) -> bool:
+    # A leading dot also marks the shadow files (._photo.jpg) some systems leave on shared disks.
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _natural_key(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:
+    """Order digits by value, letters without case; the exact name settles what is then equal."""
+    return [
+        ([(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name.lower())], name)
+        for name in path.parts
+    ]

@@ -1,0 +1,60 @@
+"""What a data set is once it has been read: classes, images and their objects. No file is opened here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+BACKGROUND = "__background__"
+"""Name of class 0. The classes of a data set are numbered from 1."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The annotated objects of one image.
+
+    Attributes:
+        boxes: float32 [N, 4], xyxy in pixels, continuous (width = x2 - x1).
+        labels: int64 [N], 1 .. number of classes.
+        difficult: bool [N], VOC's flag; never counted in evaluation.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of a data set: where it lies, its size in pixels as displayed (EXIF applied), its objects."""
+
+    id: str
+    path: Path
+    width: int
+    height: int
+    objects: Objects
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images in the order of their list, and the class names in the order of their labels (background left out).
+
+    Attributes:
+        name: for messages, such as ``VOC2007 val``.
+        classes: names of the labels 1, 2, ...
+        records: one an image.
+        skipped: the faults of what was left out because the caller asked to skip it, one line each.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    records: tuple[ImageRecord, ...]
+    skipped: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.records)

@@ -1,0 +1,173 @@
+"""Mini-batches for training: N images, scaled and mirrored, and R sampled RoIs (paper, section 2.3).
+
+Every random choice of a batch follows from the seed and the batch's number alone, so a resumed run meets the batches it
+would have met, and any number of worker processes gives the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+
+from frcnn_cli.core.backbones import Normalisation
+from frcnn_cli.core.boxes import clip, encode, flip
+from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
+from frcnn_cli.data.images import load_image
+from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.samples import ImageRecord
+from frcnn_cli.data.transforms import mirror, resize, scale_to
+from frcnn_cli.errors import DataError
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Training scales: one of the short sides is drawn for every image; the long side is a limit (section 5.2)."""
+
+    short_sides: tuple[int, ...] = (600,)
+    long_side: int = 1000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One iteration's input.
+
+    Attributes:
+        images: Tensor[N, 3, H, W], normalised, padded with zeros at the right and the bottom.
+        rois: Tensor[R, 5], (image index, x1, y1, x2, y2) in pixels of `images`.
+        labels: int64 Tensor[R].
+        deltas: Tensor[R, 4], not normalised.
+        image_ids: N ids, for messages.
+    """
+
+    images: Tensor
+    rois: Tensor
+    labels: Tensor
+    deltas: Tensor
+    image_ids: tuple[str, ...]
+
+
+class TrainingBatches(TorchDataset):
+    """Batch number i, for any i >= 0: epochs follow one another without end."""
+
+    def __init__(
+        self,
+        records: tuple[ImageRecord, ...],
+        proposals: ProposalFile,
+        normalisation: Normalisation,
+        sampling: SamplingConfig,
+        scales: Scales,
+        flip_probability: float,
+        seed: int,
+    ) -> None:
+        # An image without an object has neither foreground nor, at IoU 0.1 and up, background.
+        self.records = tuple(record for record in records if len(record.objects))
+        if not self.records:
+            raise DataError("no image to train on: none has an object")
+        self.proposals = proposals
+        self.normalisation = normalisation
+        self.sampling = sampling
+        self.scales = scales
+        self.flip_probability = flip_probability
+        self.seed = seed
+        self._order = lru_cache(maxsize=2)(self._epoch)
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "_order"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._order = lru_cache(maxsize=2)(self._epoch)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return max(len(self.records) // self.sampling.images_per_batch, 1)
+
+    def __getitem__(self, number: int) -> Batch:
+        epoch, place = divmod(number, self.batches_per_epoch)
+        generator = _generator(self.seed, 1, number)
+        images, rois, labels, deltas = [], [], [], []
+        chosen = [self.records[i] for i in self._order(epoch)[place]]
+        for index, record in enumerate(chosen):
+            image, boxes, sampled_labels, sampled_deltas = self._sample(record, generator)
+            images.append(image)
+            rois.append(torch.cat((boxes.new_full((len(boxes), 1), index), boxes), dim=1))
+            labels.append(sampled_labels)
+            deltas.append(sampled_deltas)
+        ids = tuple(record.id for record in chosen)
+        return Batch(_stack(images), torch.cat(rois), torch.cat(labels), torch.cat(deltas), ids)
+
+    def _epoch(self, epoch: int) -> list[list[int]]:
+        """Every image about once, in an order drawn for this epoch; landscape with landscape, to pad little."""
+        size = self.sampling.images_per_batch
+        generator = _generator(self.seed, 0, epoch)
+        order = torch.randperm(len(self.records), generator=generator).tolist()
+        order *= -(-size // len(order))
+        upright = [i for i in order if self.records[i].height > self.records[i].width]
+        wide = [i for i in order if self.records[i].height <= self.records[i].width]
+        # Whole batches of either kind, then one of both from what is left over.
+        rest = wide[len(wide) // size * size :] + upright[len(upright) // size * size :]
+        line = wide[: len(wide) // size * size] + upright[: len(upright) // size * size] + rest
+        batches = [line[i : i + size] for i in range(0, self.batches_per_epoch * size, size)]
+        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def _sample(self, record: ImageRecord, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
+        gt_boxes = torch.from_numpy(record.objects.boxes)
+        gt_labels = torch.from_numpy(record.objects.labels)
+        image = load_image(record.path)
+        if torch.rand((), generator=generator) < self.flip_probability:
+            image = mirror(image)
+            proposals, gt_boxes = flip(proposals, record.width), flip(gt_boxes, record.width)
+        sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator)
+
+        short_sides = self.scales.short_sides
+        short_side = short_sides[int(torch.randint(len(short_sides), (), generator=generator))]
+        image = resize(image, scale_to(record.width, record.height, short_side, self.scales.long_side))
+        height, width = image.shape[:2]
+        ratio = torch.tensor((width / record.width, height / record.height) * 2)
+        rois = clip(sampled.rois * ratio, width, height)
+        return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), rois, sampled.labels, sampled.deltas
+
+
+def target_statistics(
+    records: tuple[ImageRecord, ...], proposals: ProposalFile, foreground_iou: float
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the regression targets over every foreground RoI: Tensor[4] each.
+
+    Raises:
+        DataError: no RoI of the data set is foreground.
+    """
+    count, total, squares = 0, torch.zeros(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    for record in records:
+        gt_boxes = torch.from_numpy(record.objects.boxes)
+        boxes = torch.cat((gt_boxes, torch.from_numpy(proposals.get(record.id, record.width, record.height))))
+        overlap, matched = best_overlap(boxes, gt_boxes)
+        foreground = overlap >= foreground_iou
+        deltas = encode(boxes[foreground], gt_boxes[matched[foreground]]).double()
+        count += len(deltas)
+        total += deltas.sum(dim=0)
+        squares += deltas.square().sum(dim=0)
+    if count == 0:
+        raise DataError("nothing to learn from: no image has an object")
+    mean = total / count
+    # A handful of RoIs may all agree; a spread of 0 could not be divided by.
+    std = (squares / count - mean.square()).clamp(min=1e-4).sqrt()
+    return mean.float(), std.float()
+
+
+def _stack(images: list[Tensor]) -> Tensor:
+    height, width = max(i.shape[1] for i in images), max(i.shape[2] for i in images)
+    stacked = torch.zeros(len(images), 3, height, width).to(memory_format=torch.channels_last)
+    for target, image in zip(stacked, images, strict=True):
+        target[:, : image.shape[1], : image.shape[2]] = image
+    return stacked
+
+
+def _generator(seed: int, purpose: int, number: int) -> torch.Generator:
+    state = np.random.SeedSequence((seed, purpose, number)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))

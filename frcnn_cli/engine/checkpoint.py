@@ -1,0 +1,152 @@
+"""Checkpoints: one safetensors file with the tensors and, as JSON beside them, all that is needed to use them.
+
+Opening a checkpoint never runs code. float16 storage halves the file; a loaded model always computes in float32.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from frcnn_cli.core.backbones import Normalisation
+from frcnn_cli.core.model import Architecture, FastRCNN
+from frcnn_cli.core.svd import LowRankLinear, compress
+from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.files import atomic_write
+
+FORMAT = "frcnn-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained detector.
+
+    Attributes:
+        architecture: what to build.
+        classes: names of the labels 1, 2, ...; 0 is the background.
+        normalisation: of the input.
+        short_side: test scale in pixels: images are brought to this shorter side ...
+        long_side: ... unless the longer would pass this.
+        training: how it was made; not needed to use it.
+        state: the model's tensors; bbox_pred answers in plain (not normalised) deltas.
+    """
+
+    architecture: Architecture
+    classes: tuple[str, ...]
+    normalisation: Normalisation
+    short_side: int
+    long_side: int
+    training: dict[str, Any]
+    state: dict[str, Tensor] = field(repr=False)
+
+    def build(self) -> FastRCNN:
+        """The model, ready to detect, on the CPU in float32.
+
+        Raises:
+            DataError: the tensors are not those of the architecture.
+        """
+        # On the meta device nothing is allocated or drawn at random, since everything is about to be replaced.
+        with torch.device("meta"):
+            model = FastRCNN(self.architecture)
+        state = {name: value.float() if value.is_floating_point() else value for name, value in self.state.items()}
+        try:
+            model.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            raise DataError(f"the tensors are not those of a {self.architecture.backbone} Fast R-CNN") from error
+        return model.eval().to(memory_format=torch.channels_last)
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> None:
+    """Write a checkpoint in one piece.
+
+    Args:
+        path: the file.
+        checkpoint: what to write.
+        dtype: float32 or float16, of the floating-point tensors in the file.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": asdict(checkpoint.architecture),
+        "classes": list(checkpoint.classes),
+        "normalisation": asdict(checkpoint.normalisation),
+        "short_side": checkpoint.short_side,
+        "long_side": checkpoint.long_side,
+        "training": checkpoint.training,
+    }
+    state = {
+        name: (value.to(dtype) if value.is_floating_point() else value).cpu().contiguous().clone()
+        for name, value in checkpoint.state.items()
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(save(state, metadata={"frcnn": json.dumps(about)}))
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        DataError: the file is missing, damaged, or not a checkpoint of this program.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
+    try:
+        about = json.loads(metadata["frcnn"])
+        if about["format"] != FORMAT:
+            raise KeyError("format")
+        if about["version"] != VERSION:
+            raise DataError(f"{path}: version {about['version']} of the format; this program reads {VERSION}")
+        norm = about["normalisation"]
+        return Checkpoint(
+            architecture=Architecture(**about["architecture"]),
+            classes=tuple(about["classes"]),
+            normalisation=Normalisation(norm["order"], norm["scale"], tuple(norm["mean"]), tuple(norm["std"])),
+            short_side=about["short_side"],
+            long_side=about["long_side"],
+            training=about["training"],
+            state=state,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: weights, but not a checkpoint of this program (no usable metadata)") from error
+
+
+def compress_checkpoint(checkpoint: Checkpoint, ranks: dict[str, int]) -> Checkpoint:
+    """Replace fully connected layers by two each (paper, section 3.1).
+
+    Args:
+        checkpoint: an uncompressed one.
+        ranks: ``fc6`` and / or ``fc7`` to the rank t of each.
+
+    Raises:
+        UsageError: a layer is compressed already, or a rank is out of range.
+    """
+    model = checkpoint.build()
+    changed: dict[str, int] = {}
+    for name, rank in ranks.items():
+        layer = getattr(model.head, name)
+        if isinstance(layer, LowRankLinear):
+            raise UsageError(f"{name} is compressed already (rank {layer.first.out_features})")
+        try:
+            setattr(model.head, name, compress(layer, rank))
+        except ValueError as error:
+            raise UsageError(f"--{name}: {error}") from error
+        changed[f"{name}_rank"] = rank
+    architecture = replace(checkpoint.architecture, **changed)
+    return replace(checkpoint, architecture=architecture, state=model.state_dict())

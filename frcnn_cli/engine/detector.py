@@ -1,0 +1,165 @@
+"""Running a trained model over images: one image in, its detections out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from frcnn_cli.core.backbones import Normalisation
+from frcnn_cli.core.detection import select_detections
+from frcnn_cli.core.model import FastRCNN
+from frcnn_cli.data.detections import Detections
+from frcnn_cli.data.images import load_image
+from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.transforms import resize, scale_to
+from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
+from frcnn_cli.errors import DataError
+from proposals import selective_search
+
+BUNDLED_MODEL = Path(__file__).parent.parent / "models" / "efficientnet_lite0_voc.safetensors"
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """What counts as a detection.
+
+    Attributes:
+        score_threshold: least probability.
+        nms_threshold: IoU above which the lower-scored of two boxes of a class is dropped.
+        max_detections: an image, over all classes.
+    """
+
+    score_threshold: float = 0.5
+    nms_threshold: float = 0.3
+    max_detections: int = 100
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall-clock time of one image; `proposals` is None where they came from a file."""
+
+    proposals: float | None
+    detection: float
+
+
+class Detector:
+    """A model with what it needs to read images: normalisation, scale, class names."""
+
+    def __init__(
+        self,
+        model: FastRCNN,
+        classes: tuple[str, ...],
+        normalisation: Normalisation,
+        short_side: int,
+        long_side: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.model = model.to(device)
+        self.classes = classes
+        self.normalisation = normalisation
+        self.short_side = short_side
+        self.long_side = long_side
+        self.device = torch.device(device)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Detector:
+        """The detector a checkpoint holds."""
+        return cls(
+            checkpoint.build(),
+            checkpoint.classes,
+            checkpoint.normalisation,
+            checkpoint.short_side,
+            checkpoint.long_side,
+            device,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: torch.device | str = "cpu") -> Detector:
+        """The detector in a file; without one, the model that ships with the package.
+
+        Raises:
+            DataError: no such file, or not a checkpoint.
+        """
+        path = BUNDLED_MODEL if path is None else path
+        checkpoint = load_checkpoint(path)
+        try:
+            return cls.from_checkpoint(checkpoint, device)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    def detect(self, image: np.ndarray, proposals: np.ndarray, config: DetectionConfig) -> Detections:
+        """Detect objects.
+
+        Args:
+            image: uint8 RGB [H, W, 3].
+            proposals: float32 [K, 4], xyxy in pixels of the image.
+            config: thresholds.
+        """
+        if len(proposals) == 0:
+            return Detections.empty()
+        height, width = image.shape[:2]
+        scaled = resize(image, scale_to(width, height, self.short_side, self.long_side))
+        ratio = torch.tensor((scaled.shape[1] / width, scaled.shape[0] / height) * 2)
+        tensor = self.normalisation(torch.from_numpy(scaled).permute(2, 0, 1))
+        boxes = torch.from_numpy(proposals)
+        self.model.eval()
+        probabilities, deltas = self.model.score(tensor.to(self.device), (boxes * ratio).to(self.device))
+        found = select_detections(
+            probabilities.cpu(),
+            deltas.cpu(),
+            boxes,
+            (width, height),
+            config.score_threshold,
+            config.nms_threshold,
+            config.max_detections,
+        )
+        return Detections(*(t.numpy() for t in found))
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One image's detections, its size in pixels, and how long it took."""
+
+    width: int
+    height: int
+    detections: Detections
+    seconds: Seconds
+
+
+Propose = Callable[[np.ndarray], np.ndarray]
+
+
+def detect_file(
+    detector: Detector,
+    path: Path,
+    image_id: str,
+    proposals: ProposalFile | None,
+    config: DetectionConfig,
+    propose: Propose = selective_search,
+) -> ImageResult:
+    """Detect objects in an image file.
+
+    Args:
+        detector: the model.
+        path: the image.
+        image_id: its name in the proposal file.
+        proposals: a proposal file; None to make proposals here.
+        config: thresholds.
+        propose: makes proposals of an image.
+
+    Raises:
+        DataError: the image cannot be read, or the proposal file does not fit it.
+    """
+    image = load_image(path)
+    height, width = image.shape[:2]
+    start = time.perf_counter()
+    boxes = propose(image) if proposals is None else proposals.get(image_id, width, height)
+    proposed = time.perf_counter()
+    found = detector.detect(image, boxes, config)
+    seconds = Seconds(proposed - start if proposals is None else None, time.perf_counter() - proposed)
+    return ImageResult(width, height, found, seconds)

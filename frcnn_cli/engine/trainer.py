@@ -1,0 +1,367 @@
+"""Training (paper, section 2.3): one stage, one loss, every layer from the frozen first stages up."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from frcnn_cli.core.backbones import Normalisation
+from frcnn_cli.core.losses import multi_task_loss
+from frcnn_cli.core.model import FastRCNN, fold_target_normalisation
+from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.samples import Dataset
+from frcnn_cli.engine.batches import Batch, TrainingBatches, target_statistics
+from frcnn_cli.engine.checkpoint import Checkpoint, save_checkpoint
+from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.evaluator import evaluate_dataset
+from frcnn_cli.engine.training_config import TrainingConfig, build_optimizer, set_learning_rate
+from frcnn_cli.engine.training_log import TrainingLog
+from frcnn_cli.errors import DataError, Interrupted
+from frcnn_cli.files import atomic_write
+
+MODEL_FILE = "model.safetensors"
+BEST_FILE = "best.safetensors"
+STATE_FILE = "training_state.pt"
+COLUMNS = ("loss", "loss_cls", "loss_bbox", "lr", "foreground", "iterations_per_second", "val_mAP")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The mean of the last logged iterations.
+
+    Attributes:
+        iteration: done so far.
+        values: the numbers of the log by name (`COLUMNS`).
+        seconds_left: of training, without validation.
+    """
+
+    iteration: int
+    values: dict[str, float]
+    seconds_left: float
+
+
+class Observer(Protocol):
+    """Hears of a run as it goes."""
+
+    def progress(self, progress: Progress) -> None:
+        """Some iterations are done."""
+
+    def message(self, text: str) -> None:
+        """Something a person wants to know, in one line."""
+
+
+@dataclass
+class Run:
+    """A model on its way: all that a resumed run needs to go on as if nothing had happened.
+
+    Attributes:
+        model: bbox_pred answers in normalised deltas.
+        classes: of the data set.
+        normalisation: of the input.
+        config: the recipe.
+        target_mean: Tensor[4], of the regression targets.
+        target_std: Tensor[4].
+        iteration: done so far.
+        best_map: highest validation mAP so far.
+        last_map: the latest.
+        optimizer_state: where training stopped; None at the start.
+        rng_state: torch's, for dropout; likewise.
+        notes: more to write into the checkpoint, such as where the first weights are from.
+    """
+
+    model: FastRCNN
+    classes: tuple[str, ...]
+    normalisation: Normalisation
+    config: TrainingConfig
+    target_mean: Tensor
+    target_std: Tensor
+    iteration: int = 0
+    best_map: float = -1.0
+    last_map: float = -1.0
+    optimizer_state: dict[str, Any] | None = None
+    rng_state: Tensor | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def checkpoint(self) -> Checkpoint:
+        """The model as it is, for detection: target normalisation folded in."""
+        state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        folded = torch.nn.Linear(self.model.head.bbox_pred.in_features, self.model.head.bbox_pred.out_features)
+        folded.load_state_dict(self.model.head.bbox_pred.state_dict())
+        fold_target_normalisation(folded, self.target_mean, self.target_std)
+        state.update({f"head.bbox_pred.{name}": value for name, value in folded.state_dict().items()})
+        training = {
+            **asdict(self.config),
+            **self.notes,
+            "iteration": self.iteration,
+            "target_mean": self.target_mean.tolist(),
+            "target_std": self.target_std.tolist(),
+        }
+        if self.last_map >= 0:
+            training["val_mAP"] = self.last_map
+        return Checkpoint(
+            self.model.architecture,
+            self.classes,
+            self.normalisation,
+            max(self.config.scales.short_sides),
+            self.config.scales.long_side,
+            training,
+            state,
+        )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What to measure a run on."""
+
+    dataset: Dataset
+    proposals: ProposalFile
+
+
+def train(
+    run: Run,
+    dataset: Dataset,
+    proposals: ProposalFile,
+    output: Path,
+    observer: Observer,
+    validation: Validation | None = None,
+    workers: int = 1,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Train until the last iteration of the recipe, from wherever the run is.
+
+    `output` gets ``model.safetensors`` (the latest), ``best.safetensors`` (by validation mAP), ``training_state.pt`` (to
+    go on from), ``log.csv`` and TensorBoard events. Each is replaced in one piece.
+
+    Args:
+        run: changed as it goes.
+        dataset: to learn from.
+        proposals: of its images.
+        output: the run's folder.
+        observer: hears of losses and events.
+        validation: measured every `eval_every` iterations and at the end; None for never.
+        workers: processes that prepare batches; 0 for none beside this one.
+        device: to compute on.
+
+    Raises:
+        Interrupted: on Ctrl-C, after everything is saved.
+        DataError: a file is missing or damaged, the disk is full, or the loss is not finite.
+    """
+    config = run.config
+    model = run.model.to(device=device, memory_format=torch.channels_last)
+    model.backbone.freeze()
+    optimizer = build_optimizer(model, config)
+    if run.optimizer_state is not None:
+        optimizer.load_state_dict(run.optimizer_state)
+    if run.rng_state is not None:
+        torch.set_rng_state(run.rng_state)
+    else:
+        torch.manual_seed(config.seed)
+    batches = TrainingBatches(
+        dataset.records,
+        proposals,
+        run.normalisation,
+        config.sampling,
+        config.scales,
+        config.flip_probability,
+        config.seed,
+    )
+    log = TrainingLog(output, COLUMNS, run.iteration)
+    loader = DataLoader(
+        batches,
+        sampler=range(run.iteration, config.iterations),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_ignore_interrupts,
+    )
+    window = _Window()
+    try:
+        with _delayed_interrupt() as interrupted:
+            model.train()
+            for batch in loader:
+                lr = config.lr * config.schedule.factor(run.iteration, config.iterations)
+                set_learning_rate(optimizer, lr)
+                losses = training_step(model, batch, optimizer, run, device)
+                run.iteration += 1
+                last = run.iteration == config.iterations
+                window.add(losses, batch)
+                if run.iteration % config.log_every == 0 or last:
+                    values = window.mean() | {"lr": lr}
+                    left = (config.iterations - run.iteration) / values["iterations_per_second"]
+                    observer.progress(Progress(run.iteration, values, left))
+                    log.write(run.iteration, values)
+                    window = _Window()
+                measure = validation is not None and (
+                    last or (config.eval_every and run.iteration % config.eval_every == 0)
+                )
+                if last or interrupted.is_set() or measure or run.iteration % config.checkpoint_every == 0:
+                    save_run(run, optimizer, output)
+                if interrupted.is_set():
+                    raise Interrupted(
+                        f"stopped after iteration {run.iteration} of {config.iterations}; all is saved in {output}"
+                    )
+                if measure:
+                    run.last_map = _validate(run, validation, device, observer)
+                    log.write(run.iteration, {"val_mAP": run.last_map})
+                    if run.last_map > run.best_map:
+                        run.best_map = run.last_map
+                        save_checkpoint(output / BEST_FILE, run.checkpoint())
+                    save_run(run, optimizer, output)
+                    window = _Window()
+    finally:
+        log.close()
+
+
+def training_step(
+    model: FastRCNN, batch: Batch, optimizer: torch.optim.Optimizer, run: Run, device: torch.device | str
+) -> dict[str, float]:
+    """One update: forward, the multi-task loss on normalised targets, backward, step.
+
+    Returns:
+        The losses by name.
+
+    Raises:
+        DataError: the loss is not finite; no update is made.
+    """
+    device = torch.device(device)
+    targets = ((batch.deltas - run.target_mean) / run.target_std).to(device)
+    images = batch.images.to(device, memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
+        logits, deltas = model(images, batch.rois.to(device))
+    losses = multi_task_loss(logits.float(), deltas.float(), batch.labels.to(device), targets, run.config.box_weight)
+    loss = losses["cls"] + losses["bbox"]
+    if not math.isfinite(loss.item()):
+        names = ", ".join(batch.image_ids)
+        raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return {"loss": loss.item(), "loss_cls": losses["cls"].item(), "loss_bbox": losses["bbox"].item()}
+
+
+def start_run(
+    model: FastRCNN,
+    normalisation: Normalisation,
+    dataset: Dataset,
+    proposals: ProposalFile,
+    config: TrainingConfig,
+    notes: dict[str, Any] | None = None,
+) -> Run:
+    """A run at iteration 0; the regression targets' mean and spread are measured over the data set.
+
+    Raises:
+        DataError: no image has an object, or proposals are missing.
+    """
+    mean, std = target_statistics(dataset.records, proposals, config.sampling.foreground_iou)
+    return Run(model, dataset.classes, normalisation, config, mean, std, notes=notes or {})
+
+
+def save_run(run: Run, optimizer: torch.optim.Optimizer, output: Path) -> None:
+    """Write the latest model, and the state to go on from.
+
+    Raises:
+        DataError: the disk is full, or the folder cannot be written; what was there stays.
+    """
+    state = {
+        "format": "frcnn-training-state",
+        "iteration": run.iteration,
+        "best_map": run.best_map,
+        "last_map": run.last_map,
+        "model": run.model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+        "target_mean": run.target_mean,
+        "target_std": run.target_std,
+    }
+    with atomic_write(output / STATE_FILE) as temporary:
+        torch.save(state, temporary)
+    save_checkpoint(output / MODEL_FILE, run.checkpoint())
+
+
+def restore_run(run: Run, output: Path) -> None:
+    """Put a run back to where `save_run` left it, in place.
+
+    Raises:
+        DataError: there is nothing to go on from, or it is of another model.
+    """
+    path = output / STATE_FILE
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; there is no run to resume in {output}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["format"] != "frcnn-training-state":
+            raise KeyError("format")
+        run.model.load_state_dict(state["model"])
+    except Exception as error:
+        raise DataError(f"{path}: not the state of this run ({type(error).__name__})") from error
+    run.iteration = state["iteration"]
+    run.best_map = state["best_map"]
+    run.last_map = state["last_map"]
+    run.optimizer_state = state["optimizer"]
+    run.rng_state = state["rng"]
+    run.target_mean = state["target_mean"]
+    run.target_std = state["target_std"]
+
+
+def _validate(run: Run, validation: Validation, device: torch.device | str, observer: Observer) -> float:
+    detector = Detector.from_checkpoint(run.checkpoint(), device)
+    start = time.perf_counter()
+    mean_ap = evaluate_dataset(detector, validation.dataset, validation.proposals).ap.mean_ap
+    seconds = time.perf_counter() - start
+    observer.message(
+        f"iteration {run.iteration}: mAP {mean_ap:.4f} on {validation.dataset.name} "
+        f"({len(validation.dataset)} images, {seconds:.0f} s)"
+    )
+    return mean_ap
+
+
+class _Window:
+    """Means over some iterations."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.count = 0
+        self.sums: dict[str, float] = {}
+
+    def add(self, losses: dict[str, float], batch: Batch) -> None:
+        self.count += 1
+        share = (batch.labels > 0).float().mean().item() if len(batch.labels) else 0.0
+        for name, value in (losses | {"foreground": share}).items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def mean(self) -> dict[str, float]:
+        values = {name: total / self.count for name, total in self.sums.items()}
+        return values | {"iterations_per_second": self.count / (time.perf_counter() - self.start)}
+
+
+@contextmanager
+def _delayed_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets a flag, so that an update is finished before the run stops; a second Ctrl-C stops at once."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted  # signals reach the main thread only
+        return
+
+    def handle(number: int, frame: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,110 @@
+"""The numbers of a training run. The defaults are the paper's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import cos, pi
+
+import torch
+from torch import nn
+
+from frcnn_cli.core.model import FastRCNN
+from frcnn_cli.core.sampling import SamplingConfig
+from frcnn_cli.engine.batches import Scales
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate over the iterations.
+
+    Attributes:
+        kind: ``step``: lr, times `gamma` at each of `steps` (the paper's); ``cosine``: falls to 0 at the end.
+        steps: iterations.
+        gamma: factor at each step.
+        warmup: iterations over which it first rises from 0.
+    """
+
+    kind: str = "step"
+    steps: tuple[int, ...] = (30_000,)
+    gamma: float = 0.1
+    warmup: int = 0
+
+    def factor(self, iteration: int, iterations: int) -> float:
+        """What the base learning rate is multiplied with in iteration 0, 1, ... of `iterations`."""
+        factor = min((iteration + 1) / self.warmup, 1.0) if self.warmup else 1.0
+        if self.kind == "cosine":
+            return factor * 0.5 * (1 + cos(pi * iteration / iterations))
+        return factor * self.gamma ** sum(iteration >= step for step in self.steps)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training run.
+
+    Attributes:
+        iterations: updates.
+        optimizer: ``sgd`` (the paper's) or ``adamw``.
+        lr: base learning rate.
+        backbone_lr_factor: times lr for the convolutions.
+        momentum: of SGD.
+        weight_decay: not on biases.
+        schedule: of the learning rate.
+        sampling: of RoIs.
+        box_weight: lambda, the weight of the localisation loss.
+        scales: of the images.
+        flip_probability: of mirroring an image.
+        dropout: after fc6 and fc7.
+        precision: ``float32`` or ``bfloat16`` (autocast).
+        seed: of everything random.
+        checkpoint_every: iterations.
+        eval_every: iterations between measurements on the validation set; 0: only at the end.
+        log_every: iterations between lines of the log.
+    """
+
+    iterations: int = 40_000
+    optimizer: str = "sgd"
+    lr: float = 0.001
+    backbone_lr_factor: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 0.0005
+    schedule: Schedule = field(default_factory=Schedule)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    box_weight: float = 1.0
+    scales: Scales = field(default_factory=Scales)
+    flip_probability: float = 0.5
+    dropout: float = 0.5
+    precision: str = "float32"
+    seed: int = 0
+    checkpoint_every: int = 1000
+    eval_every: int = 0
+    log_every: int = 20
+
+
+def build_optimizer(model: FastRCNN, config: TrainingConfig) -> torch.optim.Optimizer:
+    """An optimizer over the parameters that learn; each group's `base` is its share of the learning rate.
+
+    With SGD, biases have no decay and twice the learning rate, as in the paper's code.
+    """
+    groups = []
+    for part, share in ((model.backbone, config.backbone_lr_factor), (model.head, 1.0)):
+        learning = [(name, p) for name, p in part.named_parameters() if p.requires_grad]
+        weights = [p for name, p in learning if not name.endswith("bias")]
+        biases = [p for name, p in learning if name.endswith("bias")]
+        bias_share = 2 * share if config.optimizer == "sgd" else share
+        groups.append({"params": weights, "base": share, "weight_decay": config.weight_decay})
+        groups.append({"params": biases, "base": bias_share, "weight_decay": 0.0})
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group its share."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["base"]
+
+
+def parameters_that_learn(module: nn.Module) -> int:
+    """Their number."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
