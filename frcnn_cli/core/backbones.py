@@ -166,7 +166,7 @@ def _timm_backbone(name: str) -> Backbone:
 
 
 def _shallow_parameters(body: nn.Module) -> tuple[str, ...]:
-    """Names of the parameters in front of the last feature map at stride 4, which modules are registered in order of."""
+    """Names of the parameters up to the last feature map at stride 4; modules are registered in the order they run."""
     # timm writes a path as 'blocks.1' but names the children of some networks 'blocks_1'.
     ends = [info["module"] for info in body.feature_info.info if info["reduction"] <= 4]
     ends += [end.replace(".", "_") for end in ends]

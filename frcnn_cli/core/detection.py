@@ -1,8 +1,7 @@
-"""From scores and deltas to detections (paper, section 3): the class's own box for each RoI, then NMS class by class."""
+"""From scores and deltas to detections (paper, section 3): the class's own box for each RoI, then NMS by class."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
@@ -39,8 +38,3 @@ def select_detections(
     boxes, scores, label = boxes[solid], scores[solid], label[solid]
     keep = batched_nms(boxes, scores, label, nms_threshold)[:max_detections]
     return boxes[keep], scores[keep], label[keep] + 1
-
-
-def no_detections() -> tuple[Tensor, Tensor, Tensor]:
-    """What `select_detections` returns for an image without proposals."""
-    return torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64)

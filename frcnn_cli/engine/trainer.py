@@ -140,8 +140,8 @@ def train(
 ) -> None:
     """Train until the last iteration of the recipe, from wherever the run is.
 
-    `output` gets ``model.safetensors`` (the latest), ``best.safetensors`` (by validation mAP), ``training_state.pt`` (to
-    go on from), ``log.csv`` and TensorBoard events. Each is replaced in one piece.
+    `output` gets ``model.safetensors`` (the latest), ``best.safetensors`` (by validation mAP), ``training_state.pt``
+    (to go on from), ``log.csv`` and TensorBoard events. Each is replaced in one piece.
 
     Args:
         run: changed as it goes.

@@ -1,0 +1,106 @@
+"""`frcnn compress-svd`: a checkpoint in, a smaller and faster one out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+from rich.table import Table
+
+from frcnn_cli.commands.console import out
+from frcnn_cli.commands.options import PATH
+from frcnn_cli.core.svd import energy, rank_for_energy
+from frcnn_cli.engine.checkpoint import Checkpoint, compress_checkpoint, load_checkpoint, save_checkpoint
+from frcnn_cli.errors import UsageError
+
+LAYERS = ("fc6", "fc7")
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer before and after. Multiply-adds of one RoI equal the weights' number, so one column serves both."""
+
+    name: str
+    shape: tuple[int, int]
+    rank: int | None
+    energy: float
+    before: int
+    after: int
+
+
+@click.command("compress-svd")
+@click.argument("checkpoint", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The compressed checkpoint.")
+@click.option("--fc6", type=click.IntRange(1), metavar="T", help="Rank of fc6.")
+@click.option("--fc7", type=click.IntRange(1), metavar="T", help="Rank of fc7.")
+@click.option(
+    "--energy",
+    "fraction",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="FRACTION",
+    help="Instead of ranks: keep this share of each layer's squared singular values.",
+)
+@click.option("--half", is_flag=True, help="Store float16: half the file, the same computation.")
+def compress_svd(
+    checkpoint: Path, output: Path, fc6: int | None, fc7: int | None, fraction: float | None, half: bool
+) -> None:
+    """Make a model smaller and faster by truncated SVD of fc6 and fc7 (paper, section 3.1).
+
+    Each layer becomes two: t x v without a bias, then u x t with it. The result is a checkpoint like any other. A rank
+    pays off below u v / (u + v).
+
+    \b
+    frcnn compress-svd run/model.safetensors -o small.safetensors --fc6 1024 --fc7 256
+    frcnn compress-svd run/model.safetensors -o small.safetensors --energy 0.9 --half
+    """
+    if (fraction is None) == (fc6 is None and fc7 is None):
+        raise UsageError("give ranks (--fc6, --fc7) or --energy, and not both")
+    before = load_checkpoint(checkpoint)
+    weights = _weights(before)
+    values = {name: torch.linalg.svdvals(weight.float()) for name, weight in weights.items()}
+    ranks = {"fc6": fc6, "fc7": fc7}
+    if fraction is not None:
+        ranks = {name: rank_for_energy(values[name], fraction) for name in weights}
+    after = compress_checkpoint(before, {name: rank for name, rank in ranks.items() if rank is not None})
+    save_checkpoint(output, after, torch.float16 if half else torch.float32)
+    _print_table([_report(name, weights[name], values[name], ranks.get(name)) for name in weights])
+    sizes = [path.stat().st_size / 1e6 for path in (checkpoint, output)]
+    out.print(f"file: {checkpoint} {sizes[0]:.1f} MB -> {output} {sizes[1]:.1f} MB, {'float16' if half else 'float32'}")
+
+
+def _weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The layers that are not compressed yet."""
+    names = {name: f"head.{name}.weight" for name in LAYERS}
+    weights = {name: checkpoint.state[key] for name, key in names.items() if key in checkpoint.state}
+    if not weights:
+        raise UsageError("fc6 and fc7 are compressed already")
+    return weights
+
+
+def _report(name: str, weight: torch.Tensor, values: torch.Tensor, rank: int | None) -> LayerReport:
+    u, v = weight.shape
+    kept = 1.0 if rank is None else float(energy(values)[rank - 1])
+    return LayerReport(name, (u, v), rank, kept, u * v, u * v if rank is None else rank * (u + v))
+
+
+def _print_table(layers: list[LayerReport]) -> None:
+    table = Table("layer", "shape u x v", "rank t", "energy kept", "weights before", "after", "ratio")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            f"{layer.shape[0]} x {layer.shape[1]}",
+            str(layer.rank or "-"),
+            f"{layer.energy:.2%}",
+            f"{layer.before:,}",
+            f"{layer.after:,}",
+            f"{layer.before / layer.after:.1f}",
+        )
+    before, after = sum(layer.before for layer in layers), sum(layer.after for layer in layers)
+    table.add_section()
+    table.add_row("both" if len(layers) == 2 else "", "", "", "", f"{before:,}", f"{after:,}", f"{before / after:.1f}")
+    out.print(table)
+    out.print("A weight is one parameter, and one multiply-add for each RoI.")

@@ -1,0 +1,126 @@
+"""`frcnn detect`: photographs in, found objects out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from frcnn_cli.commands.console import err, out, progress_bar
+from frcnn_cli.commands.options import PATH, device_option, json_option, pick_device
+from frcnn_cli.data.images import find_images, load_image, save_image
+from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_file
+from frcnn_cli.errors import DataError, FrcnnError
+from frcnn_cli.pictures import draw_detections
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
+@click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
+@click.option("--score", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least to report.")
+@click.option("--nms", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Overlap of two detections.")
+@click.option("--max-detections", type=click.IntRange(1), default=100, show_default=True, help="An image.")
+@click.option("--proposals", type=PATH, metavar="FILE", help="From `frcnn propose`.  [default: made here]")
+@click.option("--save-dir", type=PATH, metavar="DIR", help="Write pictures with the detections drawn in.")
+@json_option
+@device_option
+def detect(
+    images: tuple[Path, ...],
+    weights: Path | None,
+    score: float,
+    nms: float,
+    max_detections: int,
+    proposals: Path | None,
+    save_dir: Path | None,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Find objects in photographs: files, and folders of them.
+
+    Without --weights, the model that comes with the package finds the 20 classes of PASCAL VOC. A file that is no image
+    is named on stderr, the others are still done, and the exit code is 1.
+
+    \b
+    frcnn detect photo.jpg
+    frcnn detect holiday/ --score 0.7 --save-dir found
+    frcnn detect holiday/ --json > found.json
+    """
+    paths = find_images(images)
+    pictures = _picture_paths(paths, save_dir) if save_dir else {}
+    file = ProposalFile(proposals) if proposals else None
+    detector = Detector.load(weights, pick_device(device))
+    config = DetectionConfig(score, nms, max_detections)
+    results: dict[Path, ImageResult] = {}
+    faults = []
+    for path in progress_bar("detect")(paths) if len(paths) > 1 else paths:
+        try:
+            results[path] = detect_file(detector, path, path.stem, file, config)
+            if save_dir:
+                drawn = draw_detections(load_image(path), results[path].detections, detector.classes)
+                save_image(pictures[path], drawn)
+        except FrcnnError as error:
+            faults.append(str(error))
+    if as_json:
+        click.echo(json.dumps([_as_json(path, results[path], detector.classes) for path in results], indent=2))
+    else:
+        _print_table(results, detector.classes, score)
+    if save_dir and results:
+        err.print(f"{len(results)} picture{'s' * (len(results) != 1)} with boxes in {save_dir}")
+    if faults:
+        raise DataError("\n".join(faults))
+
+
+def _picture_paths(paths: list[Path], folder: Path) -> dict[Path, Path]:
+    """Where each picture goes: the image's own name, numbered if two images share it."""
+    taken: Counter[str] = Counter()
+    targets = {}
+    for path in paths:
+        suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".png"
+        taken[path.stem] += 1
+        number = f"_{taken[path.stem]}" if taken[path.stem] > 1 else ""
+        targets[path] = folder / f"{path.stem}{number}{suffix}"
+    sources = {path.resolve() for path in paths}
+    overwritten = [target for target in targets.values() if target.resolve() in sources]
+    if overwritten:
+        raise DataError(f"{overwritten[0]}: --save-dir would replace this image itself")
+    return targets
+
+
+def _as_json(path: Path, result: ImageResult, classes: tuple[str, ...]) -> dict[str, Any]:
+    found = result.detections
+    return {
+        "image": str(path),
+        "width": result.width,
+        "height": result.height,
+        "detections": [
+            {"class": classes[label - 1], "score": round(float(score), 4), "box": [round(float(x), 2) for x in box]}
+            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+        ],
+        "seconds": {"proposals": result.seconds.proposals, "detection": result.seconds.detection},
+    }
+
+
+def _print_table(results: dict[Path, ImageResult], classes: tuple[str, ...], threshold: float) -> None:
+    table = Table("image", "class", "score", "x1", "y1", "x2", "y2")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for path, result in results.items():
+        found = result.detections
+        rows = zip(found.boxes, found.scores, found.labels, strict=True)
+        name = str(path)
+        for box, score, label in rows:
+            table.add_row(name, classes[label - 1], f"{score:.2f}", *(f"{x:.0f}" for x in box))
+            name = ""
+        if len(found) == 0:
+            table.add_row(name, f"nothing at {threshold:g} or more", style="dim")
+        table.add_section()
+    out.print(table)
+    for part in ("proposals", "detection"):
+        seconds = [s for result in results.values() if (s := getattr(result.seconds, part)) is not None]
+        if seconds:
+            err.print(f"{part}: {sum(seconds) / len(seconds):.2f} s an image")

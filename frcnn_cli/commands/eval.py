@@ -1,0 +1,104 @@
+"""`frcnn eval`: a model and a data set in, average precision out."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from frcnn_cli.commands.console import err, out, progress_bar
+from frcnn_cli.commands.options import (
+    PATH,
+    DatasetOptions,
+    dataset_options,
+    device_option,
+    json_option,
+    pick_device,
+)
+from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.samples import Dataset
+from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.evaluator import Evaluation, evaluate_dataset
+from frcnn_cli.metrics.voc_files import write_voc_results
+
+
+@click.command("eval")
+@click.option("--split", default="test", show_default=True, help="The list of --voc to read.")
+@click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
+@click.option("--proposals", type=PATH, metavar="FILE", help="From `frcnn propose`.  [default: made here]")
+@click.option(
+    "--metric",
+    type=click.Choice(["voc", "voc07"]),
+    default="voc",
+    show_default=True,
+    help="Area under the curve (VOC2010 and later), or 11 points (VOC2007).",
+)
+@click.option("--output", type=PATH, metavar="DIR", help="Write VOC result files, as the devkit reads them.")
+@json_option
+@device_option
+@dataset_options
+def eval(
+    data: DatasetOptions,
+    split: str,
+    weights: Path | None,
+    proposals: Path | None,
+    metric: str,
+    output: Path | None,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Measure a model's average precision at IoU 0.5, class by class, as PASCAL VOC does.
+
+    Difficult objects count neither way. All detections with a score of 0.01 or more, at most 100 an image, are ranked.
+
+    \b
+    frcnn eval --voc VOCdevkit/VOC2007 --split test --proposals test.npz
+    frcnn eval --coco val.json --images photos --weights run/model.safetensors
+    """
+    dataset = data.load(split)
+    file = ProposalFile(proposals) if proposals else None
+    detector = Detector.load(weights, pick_device(device))
+    evaluation = evaluate_dataset(detector, dataset, file, metric, track=progress_bar("eval"))
+    if output:
+        ids = [record.id for record in dataset.records]
+        write_voc_results(output, split, dataset.classes, ids, evaluation.detections)
+        err.print(f"{len(dataset.classes)} VOC result files in {output}")
+    if as_json:
+        click.echo(json.dumps(_as_json(dataset, evaluation, metric), indent=2))
+    else:
+        _print_table(dataset, evaluation, metric)
+
+
+def _as_json(dataset: Dataset, evaluation: Evaluation, metric: str) -> dict:
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else float(value)  # JSON has no nan
+
+    return {
+        "metric": metric,
+        "mAP": number(evaluation.ap.mean_ap),
+        "AP": {name: number(value) for name, value in zip(dataset.classes, evaluation.ap.ap, strict=True)},
+        "images": len(dataset),
+        "seconds_per_image": {
+            "proposals": evaluation.proposal_seconds,
+            "detection": evaluation.detection_seconds,
+        },
+    }
+
+
+def _print_table(dataset: Dataset, evaluation: Evaluation, metric: str) -> None:
+    table = Table("class", "objects", "AP")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, count, ap in zip(dataset.classes, evaluation.ap.num_objects, evaluation.ap.ap, strict=True):
+        table.add_row(name, str(count), "-" if math.isnan(ap) else f"{ap:.3f}")
+    table.add_section()
+    table.add_row("mAP", str(evaluation.ap.num_objects.sum()), f"{evaluation.ap.mean_ap:.4f}", style="bold")
+    out.print(table)
+    made = "from a file" if evaluation.proposal_seconds is None else f"{evaluation.proposal_seconds:.2f} s an image"
+    err.print(
+        f"{dataset.name}: {len(dataset)} images, metric {metric}; proposals {made}, "
+        f"detection {evaluation.detection_seconds:.2f} s an image"
+    )
