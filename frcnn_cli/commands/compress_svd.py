@@ -11,7 +11,7 @@ from rich.table import Table
 
 from frcnn_cli.commands.console import out
 from frcnn_cli.commands.options import PATH
-from frcnn_cli.core.svd import energy, rank_for_energy
+from frcnn_cli.core.svd import decompose, energy, rank_for_energy
 from frcnn_cli.engine.checkpoint import Checkpoint, compress_checkpoint, load_checkpoint, save_checkpoint
 from frcnn_cli.errors import UsageError
 
@@ -20,7 +20,7 @@ LAYERS = ("fc6", "fc7")
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer before and after. Multiply-adds of one RoI equal the weights' number, so one column serves both."""
+    """One layer; `before` and `after` count weights, each one multiply-add for a RoI (u biases come on top)."""
 
     name: str
     shape: tuple[int, int]
@@ -58,16 +58,19 @@ def compress_svd(
     if (fraction is None) == (fc6 is None and fc7 is None):
         raise UsageError("give ranks (--fc6, --fc7) or --energy, and not both")
     before = load_checkpoint(checkpoint)
+    size_before = checkpoint.stat().st_size
     weights = _weights(before)
-    values = {name: torch.linalg.svdvals(weight.float()) for name, weight in weights.items()}
+    decompositions = {name: decompose(weight) for name, weight in weights.items()}
+    values = {name: decomposition.s for name, decomposition in decompositions.items()}
     ranks = {"fc6": fc6, "fc7": fc7}
     if fraction is not None:
         ranks = {name: rank_for_energy(values[name], fraction) for name in weights}
-    after = compress_checkpoint(before, {name: rank for name, rank in ranks.items() if rank is not None})
+    ranks = {name: rank for name, rank in ranks.items() if rank is not None}
+    after = compress_checkpoint(before, ranks, decompositions)
     save_checkpoint(output, after, torch.float16 if half else torch.float32)
     _print_table([_report(name, weights[name], values[name], ranks.get(name)) for name in weights])
-    sizes = [path.stat().st_size / 1e6 for path in (checkpoint, output)]
-    out.print(f"file: {checkpoint} {sizes[0]:.1f} MB -> {output} {sizes[1]:.1f} MB, {'float16' if half else 'float32'}")
+    sizes = f"{size_before / 1e6:.1f} MB -> {output.stat().st_size / 1e6:.1f} MB"
+    out.print(f"{output}: {sizes} ({'float16' if half else 'float32'})")
 
 
 def _weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
@@ -81,26 +84,37 @@ def _weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 def _report(name: str, weight: torch.Tensor, values: torch.Tensor, rank: int | None) -> LayerReport:
     u, v = weight.shape
-    kept = 1.0 if rank is None else float(energy(values)[rank - 1])
-    return LayerReport(name, (u, v), rank, kept, u * v, u * v if rank is None else rank * (u + v))
+    if rank is None:
+        return LayerReport(name, (u, v), None, 1.0, u * v, u * v)
+    return LayerReport(name, (u, v), rank, float(energy(values)[rank - 1]), u * v, rank * (u + v))
 
 
 def _print_table(layers: list[LayerReport]) -> None:
-    table = Table("layer", "shape u x v", "rank t", "energy kept", "weights before", "after", "ratio")
+    table = Table("layer", "u x v", "rank t", "energy", "parameters", "multiply-adds a RoI", "ratio")
     for column in table.columns[1:]:
         column.justify = "right"
     for layer in layers:
+        u, v = layer.shape
         table.add_row(
             layer.name,
-            f"{layer.shape[0]} x {layer.shape[1]}",
+            f"{u} x {v}",
             str(layer.rank or "-"),
             f"{layer.energy:.2%}",
-            f"{layer.before:,}",
-            f"{layer.after:,}",
+            f"{layer.before + u:,} -> {layer.after + u:,}",
+            f"{layer.before:,} -> {layer.after:,}",
             f"{layer.before / layer.after:.1f}",
         )
-    before, after = sum(layer.before for layer in layers), sum(layer.after for layer in layers)
-    table.add_section()
-    table.add_row("both" if len(layers) == 2 else "", "", "", "", f"{before:,}", f"{after:,}", f"{before / after:.1f}")
+    if len(layers) > 1:
+        before, after = sum(layer.before for layer in layers), sum(layer.after for layer in layers)
+        biases = sum(layer.shape[0] for layer in layers)
+        table.add_section()
+        table.add_row(
+            "both",
+            "",
+            "",
+            "",
+            f"{before + biases:,} -> {after + biases:,}",
+            f"{before:,} -> {after:,}",
+            f"{before / after:.1f}",
+        )
     out.print(table)
-    out.print("A weight is one parameter, and one multiply-add for each RoI.")

@@ -107,17 +107,18 @@ def _as_json(path: Path, result: ImageResult, classes: tuple[str, ...]) -> dict[
 
 def _print_table(results: dict[Path, ImageResult], classes: tuple[str, ...], threshold: float) -> None:
     table = Table("image", "class", "score", "x1", "y1", "x2", "y2")
+    table.columns[0].overflow = "fold"
     for column in table.columns[2:]:
         column.justify = "right"
     for path, result in results.items():
         found = result.detections
         rows = zip(found.boxes, found.scores, found.labels, strict=True)
-        name = str(path)
+        name = path.name
         for box, score, label in rows:
             table.add_row(name, classes[label - 1], f"{score:.2f}", *(f"{x:.0f}" for x in box))
             name = ""
         if len(found) == 0:
-            table.add_row(name, f"nothing at {threshold:g} or more", style="dim")
+            table.add_row(name, f"none >= {threshold:g}", style="dim")
         table.add_section()
     out.print(table)
     for part in ("proposals", "detection"):

@@ -59,7 +59,7 @@ class Head(nn.Module):
         x = pooled.permute(0, 2, 3, 1).flatten(1)
         x = self.dropout(F.relu(self.fc6(x), inplace=True))
         x = self.dropout(F.relu(self.fc7(x), inplace=True))
-        return self.cls_score(x), self.bbox_pred(x).view(len(x), -1, 4)
+        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4))
 
 
 def _linear(in_features: int, out_features: int, rank: int | None) -> nn.Module:

@@ -6,7 +6,8 @@ gradient goes to the one input cell that was the maximum (the first in row-major
 adds up what it gets from every RoI and bin (equation 4).
 
 The arithmetic is that of the paper's code and of ``torchvision.ops.roi_pool``: corners are rounded half away from zero
-to cells, the end is inclusive, bin sizes are float32, bins overlap by up to a cell, and a bin off the map is 0.
+to cells, the end is inclusive, bin sizes are float32 (float64 for a float64 map), bins overlap by up to a cell, and a bin
+off the map is 0.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class _RoIPool(torch.autograd.Function):
         # The kernels know float32 and float64; a maximum of half-precision values is exact in float32.
         work = input.dtype if input.dtype in (torch.float32, torch.float64) else torch.float32
         features = input.detach().to(work).permute(0, 2, 3, 1).contiguous()
-        windows = _windows(rois.detach(), spatial_scale)
+        windows = _windows(rois.detach().to(work), spatial_scale)
         shape = (len(rois), rows, columns, input.shape[1])
         output = torch.empty(shape, dtype=work)
         keep = input.requires_grad
@@ -132,9 +133,10 @@ class _RoIPool(torch.autograd.Function):
 
 def _windows(rois: Tensor, spatial_scale: float) -> np.ndarray:
     """int64 [K, 5]: batch index and the RoI's cells x1, y1, x2, y2, ends inclusive."""
-    scaled = rois[:, 1:].float() * torch.tensor(spatial_scale, dtype=torch.float32)
-    # C's round() breaks ties away from zero; torch.round would break them to even. Beyond 2^23 every float32 is whole.
-    cells = torch.where(scaled.abs() < 2**23, torch.sign(scaled) * torch.floor(scaled.abs().double() + 0.5), scaled)
+    scaled = rois[:, 1:] * torch.tensor(spatial_scale, dtype=rois.dtype)
+    # C's round() breaks ties away from zero; torch.round would break them to even.
+    whole = scaled.trunc()
+    cells = whole + torch.sign(scaled) * ((scaled - whole).abs() >= 0.5)
     return torch.cat((rois[:, :1].double(), cells.double().clamp(-(2**30), 2**30)), dim=1).long().numpy()
 
 
@@ -150,13 +152,13 @@ def _in_threads(kernel: Callable[..., None], arrays: tuple, count: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _bin_edges(start, end, bins, limit):
+def _bin_edges(start, end, bins, limit, real):
     """First cell of each bin and the one behind its last, cut to a map of `limit` cells: int64 [bins, 2]."""
-    size = np.float32(max(end - start + 1, 1)) / np.float32(bins)
+    size = real(max(end - start + 1, 1)) / real(bins)
     edges = np.empty((bins, 2), np.int64)
     for p in range(bins):
-        first = int(np.floor(np.float32(p) * size)) + start
-        behind = int(np.ceil(np.float32(p + 1) * size)) + start
+        first = int(np.floor(real(p) * size)) + start
+        behind = int(np.ceil(real(p + 1) * size)) + start
         edges[p, 0] = min(max(first, 0), limit)
         edges[p, 1] = min(max(behind, 0), limit)
     return edges
@@ -166,10 +168,11 @@ def _bin_edges(start, end, bins, limit):
 def _forward_kernel(features, windows, output, argmax, keep_argmax, begin, end):
     _, height, width, channels = features.shape
     _, rows, columns, _ = output.shape
+    real = features.dtype.type  # torchvision too computes the bins in the type of the map
     for r in range(begin, end):
         image = features[windows[r, 0]]
-        xs = _bin_edges(windows[r, 1], windows[r, 3], columns, width)
-        ys = _bin_edges(windows[r, 2], windows[r, 4], rows, height)
+        xs = _bin_edges(windows[r, 1], windows[r, 3], columns, width, real)
+        ys = _bin_edges(windows[r, 2], windows[r, 4], rows, height, real)
         for row in range(rows):
             for column in range(columns):
                 best = output[r, row, column]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.model import Architecture, FastRCNN
-from frcnn_cli.core.svd import LowRankLinear, compress
+from frcnn_cli.core.svd import Decomposition, LowRankLinear, compress
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import atomic_write
 
@@ -127,12 +127,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise DataError(f"{path}: weights, but not a checkpoint of this program (no usable metadata)") from error
 
 
-def compress_checkpoint(checkpoint: Checkpoint, ranks: dict[str, int]) -> Checkpoint:
+def compress_checkpoint(
+    checkpoint: Checkpoint, ranks: dict[str, int], decompositions: dict[str, Decomposition] | None = None
+) -> Checkpoint:
     """Replace fully connected layers by two each (paper, section 3.1).
 
     Args:
         checkpoint: an uncompressed one.
         ranks: ``fc6`` and / or ``fc7`` to the rank t of each.
+        decompositions: of these layers' weights, where they are known already.
 
     Raises:
         UsageError: a layer is compressed already, or a rank is out of range.
@@ -144,7 +147,7 @@ def compress_checkpoint(checkpoint: Checkpoint, ranks: dict[str, int]) -> Checkp
         if isinstance(layer, LowRankLinear):
             raise UsageError(f"{name} is compressed already (rank {layer.first.out_features})")
         try:
-            setattr(model.head, name, compress(layer, rank))
+            setattr(model.head, name, compress(layer, rank, (decompositions or {}).get(name)))
         except ValueError as error:
             raise UsageError(f"--{name}: {error}") from error
         changed[f"{name}_rank"] = rank

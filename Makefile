@@ -1,0 +1,35 @@
+# The project's commands. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## list what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The mark is newer than pyproject.toml when the environment holds what it asks for.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/installed ## make .venv and install everything
+
+demo: setup ## find the objects in the bundled photographs; pictures go to demo/
+	$(BIN)/frcnn detect tests/data/JPEGImages --save-dir demo
+
+test: setup ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: setup ## check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+bench: setup ## time a detection, part by part, beside what others would use
+	$(BIN)/python scripts/bench_detection.py
+
+clean: ## remove what was made
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
