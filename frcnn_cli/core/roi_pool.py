@@ -6,8 +6,8 @@ gradient goes to the one input cell that was the maximum (the first in row-major
 adds up what it gets from every RoI and bin (equation 4).
 
 The arithmetic is that of the paper's code and of ``torchvision.ops.roi_pool``: corners are rounded half away from zero
-to cells, the end is inclusive, bin sizes are float32 (float64 for a float64 map), bins overlap by up to a cell, and a bin
-off the map is 0.
+to cells, the end is inclusive, bin sizes are float32 (float64 for a float64 map), bins overlap by up to a cell, and a
+bin off the map is 0.
 """
 
 from __future__ import annotations

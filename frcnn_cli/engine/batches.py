@@ -107,12 +107,13 @@ class TrainingBatches(TorchDataset):
         generator = _generator(self.seed, 0, epoch)
         order = torch.randperm(len(self.records), generator=generator).tolist()
         order *= -(-size // len(order))
+        order = order[: self.batches_per_epoch * size]  # what is left out is drawn before the images are sorted
         upright = [i for i in order if self.records[i].height > self.records[i].width]
         wide = [i for i in order if self.records[i].height <= self.records[i].width]
         # Whole batches of either kind, then one of both from what is left over.
         rest = wide[len(wide) // size * size :] + upright[len(upright) // size * size :]
         line = wide[: len(wide) // size * size] + upright[: len(upright) // size * size] + rest
-        batches = [line[i : i + size] for i in range(0, self.batches_per_epoch * size, size)]
+        batches = [line[i : i + size] for i in range(0, len(line), size)]
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
     def _sample(self, record: ImageRecord, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -48,19 +48,14 @@ class Checkpoint:
     state: dict[str, Tensor] = field(repr=False)
 
     def build(self) -> FastRCNN:
-        """The model, ready to detect, on the CPU in float32.
-
-        Raises:
-            DataError: the tensors are not those of the architecture.
-        """
-        # On the meta device nothing is allocated or drawn at random, since everything is about to be replaced.
-        with torch.device("meta"):
-            model = FastRCNN(self.architecture)
+        """The model, ready to detect, on the CPU in float32."""
+        model = _empty_model(self.architecture)
         state = {name: value.float() if value.is_floating_point() else value for name, value in self.state.items()}
-        try:
-            model.load_state_dict(state, assign=True)
-        except RuntimeError as error:
-            raise DataError(f"the tensors are not those of a {self.architecture.backbone} Fast R-CNN") from error
+        model.load_state_dict(state, assign=True)
+        if any(buffer.is_meta for buffer in model.buffers()):
+            # A backbone with buffers that a state dict leaves out; they are computed when it is built for real.
+            model = FastRCNN(self.architecture)
+            model.load_state_dict(state)
         return model.eval().to(memory_format=torch.channels_last)
 
 
@@ -114,7 +109,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         if about["version"] != VERSION:
             raise DataError(f"{path}: version {about['version']} of the format; this program reads {VERSION}")
         norm = about["normalisation"]
-        return Checkpoint(
+        checkpoint = Checkpoint(
             architecture=Architecture(**about["architecture"]),
             classes=tuple(about["classes"]),
             normalisation=Normalisation(norm["order"], norm["scale"], tuple(norm["mean"]), tuple(norm["std"])),
@@ -125,6 +120,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: weights, but not a checkpoint of this program (no usable metadata)") from error
+    _check_tensors(checkpoint, path)
+    return checkpoint
+
+
+def _check_tensors(checkpoint: Checkpoint, path: str | Path) -> None:
+    architecture = checkpoint.architecture
+    try:
+        expected = {name: value.shape for name, value in _empty_model(architecture).state_dict().items()}
+    except UsageError as error:  # a backbone of another version of timm
+        raise DataError(f"{path}: {error}") from error
+    if {name: value.shape for name, value in checkpoint.state.items()} != expected:
+        raise DataError(f"{path}: the tensors are not those of a {architecture.backbone} Fast R-CNN as it describes")
+    if len(checkpoint.classes) != architecture.num_classes:
+        raise DataError(f"{path}: {len(checkpoint.classes)} class names, but {architecture.num_classes} classes")
+
+
+def _empty_model(architecture: Architecture) -> FastRCNN:
+    # On the meta device nothing is allocated or drawn at random, since everything is about to be replaced.
+    with torch.device("meta"):
+        return FastRCNN(architecture)
 
 
 def compress_checkpoint(

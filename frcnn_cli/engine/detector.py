@@ -18,7 +18,6 @@ from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposal_files import ProposalFile
 from frcnn_cli.data.transforms import resize, scale_to
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
-from frcnn_cli.errors import DataError
 from proposals import selective_search
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "models" / "efficientnet_lite0_voc.safetensors"
@@ -85,12 +84,7 @@ class Detector:
         Raises:
             DataError: no such file, or not a checkpoint.
         """
-        path = BUNDLED_MODEL if path is None else path
-        checkpoint = load_checkpoint(path)
-        try:
-            return cls.from_checkpoint(checkpoint, device)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
+        return cls.from_checkpoint(load_checkpoint(BUNDLED_MODEL if path is None else path), device)
 
     def detect(self, image: np.ndarray, proposals: np.ndarray, config: DetectionConfig) -> Detections:
         """Detect objects.

@@ -1,0 +1,132 @@
+"""Where the time of a detection goes, and what each choice of this project buys, in one run.
+
+    python scripts/bench_detection.py [--weights CHECKPOINT] [--images DIR] [--repeats 5] [--json FILE]
+
+Each part is timed side by side with what it replaces, in turn (A B A B ...), and the median is printed: times depend on
+the machine, ratios hardly do. RoI pooling is compared with torchvision.ops.roi_pool on the same map and RoIs; the
+head of the model with the same head before compression (its two layers multiplied together again).
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import torch
+import torchvision
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from frcnn_cli.core.backbones import STRIDE
+from frcnn_cli.core.detection import select_detections
+from frcnn_cli.core.roi_pool import roi_pool
+from frcnn_cli.core.svd import LowRankLinear
+from frcnn_cli.data.images import find_images, load_image
+from frcnn_cli.data.transforms import resize, scale_to
+from frcnn_cli.engine.detector import Detector
+from proposals import selective_search
+
+ROOT = Path(__file__).parent.parent
+
+
+@click.command()
+@click.option("--weights", type=click.Path(path_type=Path), help="A checkpoint.  [default: the bundled model]")
+@click.option("--images", type=click.Path(path_type=Path), default=ROOT / "tests/data/JPEGImages")
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures here.")
+def main(weights: Path | None, images: Path, repeats: int, json_file: Path | None) -> None:
+    """Time a detection, part by part."""
+    detector = Detector.load(weights)
+    measured: dict[str, list[float]] = {}
+    boxes = 0
+    for path in find_images([images]):
+        image = load_image(path)
+        for name, seconds in time_image(detector, image, repeats).items():
+            measured.setdefault(name, []).append(seconds)
+        boxes += len(selective_search(image))
+    means = {name: statistics.mean(seconds) for name, seconds in measured.items()}
+    count = len(measured["proposals"])
+    print_table(means, count, boxes / count)
+    if json_file:
+        json_file.write_text(json.dumps({"images": count, "boxes": boxes / count, "seconds": means}, indent=2) + "\n")
+
+
+@torch.inference_mode()
+def time_image(detector: Detector, image, repeats: int) -> dict[str, float]:
+    """Median seconds of each part, and of what it is compared with, on one image."""
+    model = detector.model
+    height, width = image.shape[:2]
+    proposals = torch.from_numpy(selective_search(image))
+    scaled = resize(image, scale_to(width, height, detector.short_side, detector.long_side))
+    ratio = torch.tensor((scaled.shape[1] / width, scaled.shape[0] / height) * 2)
+    tensor = detector.normalisation(torch.from_numpy(scaled).permute(2, 0, 1))[None]
+    rois = torch.cat((torch.zeros(len(proposals), 1), proposals * ratio), dim=1)
+    features = model.backbone(tensor)
+    pooled = model.roi_pool(features, rois)
+    full_head = uncompressed(model.head)
+    probabilities, deltas = model.score(tensor[0], proposals * ratio)
+    size = model.architecture.roi_size
+    parts: dict[str, Callable[[], object]] = {
+        "proposals": lambda: selective_search(image),
+        "backbone": lambda: model.backbone(tensor),
+        "RoI pooling": lambda: roi_pool(features, rois, size, 1 / STRIDE),
+        "RoI pooling, torchvision": lambda: torchvision.ops.roi_pool(features, rois, size, 1 / STRIDE),
+        "head": lambda: model.head(pooled),
+        "head, uncompressed": lambda: full_head(pooled),
+        "decode and NMS": lambda: select_detections(probabilities, deltas, proposals, (width, height), 0.05, 0.3, 100),
+        "all but proposals": lambda: model.score(tensor[0], proposals * ratio),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for repeat in range(repeats + 1):
+        for name, run in parts.items():
+            start = time.perf_counter()
+            run()
+            if repeat:  # the first round compiles and warms up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def uncompressed(head: nn.Module) -> Callable[[torch.Tensor], object]:
+    """The head with each compressed layer multiplied out to one, as large as before compression."""
+    layers = {}
+    for name in ("fc6", "fc7"):
+        layer = getattr(head, name)
+        if isinstance(layer, LowRankLinear):
+            whole = nn.Linear(layer.first.in_features, layer.second.out_features)
+            whole.weight.copy_(layer.second.weight @ layer.first.weight)
+            whole.bias.copy_(layer.second.bias)
+            layer = whole
+        layers[name] = layer
+
+    def run(pooled: torch.Tensor) -> object:
+        x = pooled.permute(0, 2, 3, 1).flatten(1)
+        x = layers["fc7"](layers["fc6"](x).relu()).relu()
+        return head.cls_score(x), head.bbox_pred(x)
+
+    return run
+
+
+def print_table(means: dict[str, float], count: int, boxes: float) -> None:
+    """The parts, and the two comparisons."""
+    table = Table("part", "ms an image", "beside", "ms", "ratio")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    peers = {"RoI pooling": "RoI pooling, torchvision", "head": "head, uncompressed"}
+    for name in ("proposals", "backbone", "RoI pooling", "head", "decode and NMS", "all but proposals"):
+        row = [name, f"{1000 * means[name]:.0f}"]
+        if name in peers:
+            peer = peers[name]
+            row += [peer.split(", ")[1], f"{1000 * means[peer]:.0f}", f"{means[peer] / means[name]:.1f}"]
+        table.add_row(*row)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(f"means over {count} images of {boxes:.0f} proposals each, {torch.get_num_threads()} threads")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Mini-batch sampling on cases that can be counted."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from frcnn_cli.core.sampling import SampledRois, SamplingConfig, best_overlap, sample_rois
+
+GT = torch.tensor([[0.0, 0, 100, 100]])
+LABEL = torch.tensor([7])
+
+
+def strips(*heights: float) -> Tensor:
+    """Boxes (0, 0, 100, h): their IoU with `GT` is h / 100."""
+    return torch.tensor([[0.0, 0, 100, height] for height in heights]).view(-1, 4)
+
+
+def draw(proposals: Tensor, gt: Tensor = GT, labels: Tensor = LABEL, seed: int = 0, **options) -> SampledRois:
+    return sample_rois(proposals, gt, labels, SamplingConfig(**options), torch.Generator().manual_seed(seed))
+
+
+def heights(sampled: SampledRois, foreground: bool) -> list[float]:
+    return sorted(sampled.rois[(sampled.labels > 0) == foreground][:, 3].tolist())
+
+
+# heights that are foreground and background, each different, so that a second draw of one would be seen
+FOREGROUND = [50 + i * 0.5 for i in range(90)]
+BACKGROUND = [10 + i * 0.25 for i in range(150)]
+
+
+def test_paper_numbers():
+    """N = 2, R = 128: 64 an image, of which at most 16 are foreground."""
+    assert SamplingConfig() == SamplingConfig(2, 128, 0.25, 0.5, (0.1, 0.5))
+    assert SamplingConfig().rois_per_image == 64
+    sampled = draw(strips(*FOREGROUND, *BACKGROUND))
+    assert len(sampled) == 64
+    assert (sampled.labels > 0).tolist() == [True] * 16 + [False] * 48
+    assert sampled.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_replacement(seed):
+    sampled = draw(strips(*FOREGROUND, *BACKGROUND), seed=seed)
+    assert len(set(sampled.rois[:, 3].tolist())) == 64
+    assert set(heights(sampled, True)) <= {*FOREGROUND, 100.0}
+    assert set(heights(sampled, False)) <= set(BACKGROUND)
+
+
+def test_few_foreground_leaves_room_for_background():
+    sampled = draw(strips(60, 70, *BACKGROUND))
+    assert heights(sampled, True) == [60, 70, 100]  # 100 is the object itself
+    assert len(heights(sampled, False)) == 61
+
+
+def test_short_background_is_not_padded():
+    sampled = draw(strips(*FOREGROUND, 20, 30))
+    assert len(heights(sampled, True)) == 16
+    assert heights(sampled, False) == [20, 30]
+
+
+def test_short_pools_are_taken_whole():
+    sampled = draw(strips(60, 20))
+    assert heights(sampled, True) == [60, 100]
+    assert heights(sampled, False) == [20]
+
+
+def test_objects_join_the_proposals():
+    gt = torch.tensor([[0.0, 0, 100, 100], [200, 200, 230, 220]])
+    sampled = draw(torch.zeros(0, 4), gt, torch.tensor([3, 5]))
+    assert {tuple(roi): label for roi, label in zip(sampled.rois.tolist(), sampled.labels.tolist(), strict=True)} == {
+        (0, 0, 100, 100): 3,
+        (200, 200, 230, 220): 5,
+    }
+    assert torch.equal(sampled.deltas, torch.zeros(2, 4))
+
+
+def test_no_background():
+    sampled = draw(strips(5, 60))
+    assert heights(sampled, False) == []
+    assert heights(sampled, True) == [60, 100]
+
+
+def test_no_foreground():
+    """An object without an area overlaps with nothing, not even with itself."""
+    sampled = draw(strips(20, 30), torch.tensor([[5.0, 5, 5, 5]]), LABEL, background_iou=(0.0, 0.5))
+    assert sampled.labels.tolist() == [0, 0, 0]
+    assert torch.equal(sampled.deltas, torch.zeros(3, 4))
+
+
+def test_no_object_gives_no_roi():
+    """With background from IoU 0.1 up, an image without an object has none."""
+    sampled = draw(strips(20, 60), GT[:0], LABEL[:0])
+    assert len(sampled) == 0
+    assert sampled.rois.shape == (0, 4)
+    assert sampled.deltas.shape == (0, 4)
+
+
+def test_no_object_gives_background_where_it_starts_at_0():
+    sampled = draw(strips(20, 60), GT[:0], LABEL[:0], background_iou=(0.0, 0.5))
+    assert heights(sampled, False) == [20, 60]
+    assert sampled.labels.tolist() == [0, 0]
+
+
+def test_nothing_at_all():
+    assert len(draw(torch.zeros(0, 4), GT[:0], LABEL[:0])) == 0
+
+
+def test_ends_of_the_intervals():
+    """Foreground from 0.5 on, inclusive; background in [0.1, 0.5)."""
+    sampled = draw(strips(50, 49.96875, 10, 9.96875))
+    assert heights(sampled, True) == [50, 100]
+    assert heights(sampled, False) == [10, 49.96875]
+
+
+def test_background_upper_end_is_exclusive_where_foreground_starts_higher():
+    """A gap between the two: what lies in it is neither."""
+    sampled = draw(strips(20, 40, 60, 70), foreground_iou=0.7, background_iou=(0.2, 0.4))
+    assert heights(sampled, True) == [70, 100]
+    assert heights(sampled, False) == [20]
+
+
+def test_other_sizes():
+    sampled = draw(strips(*FOREGROUND, *BACKGROUND), images_per_batch=4, rois_per_batch=32, foreground_fraction=0.5)
+    assert (sampled.labels > 0).tolist() == [True] * 4 + [False] * 4
+
+
+def test_same_seed_same_draw():
+    proposals = strips(*FOREGROUND, *BACKGROUND)
+    first, second, other = draw(proposals, seed=3), draw(proposals, seed=3), draw(proposals, seed=4)
+    assert torch.equal(first.rois, second.rois)
+    assert torch.equal(first.deltas, second.deltas)
+    assert not torch.equal(first.rois, other.rois)
+
+
+def test_every_candidate_has_its_chance():
+    """Over many seeds each of 8 foreground and 8 background boxes is drawn about half the time."""
+    proposals = strips(*FOREGROUND[:7], *BACKGROUND[:8])
+    counts: dict[float, int] = {}
+    for seed in range(200):
+        sampled = draw(proposals, seed=seed, images_per_batch=1, rois_per_batch=8, foreground_fraction=0.5)
+        for height in sampled.rois[:, 3].tolist():
+            counts[height] = counts.get(height, 0) + 1
+    assert len(counts) == 16
+    assert sum(counts.values()) == 1600
+    assert min(counts.values()) > 60  # 100 expected, standard deviation 7
+    assert max(counts.values()) < 140
+
+
+def test_targets_equal_a_computation_in_float64():
+    generator = torch.Generator().manual_seed(0)
+    gt = torch.tensor([[10.0, 20, 110, 90], [60, 40, 200, 180]])
+    labels = torch.tensor([2, 9])
+    jitter = torch.randn(200, 4, generator=generator) * 12
+    proposals = gt.repeat(100, 1) + jitter
+    sampled = draw(proposals, gt, labels, images_per_batch=1)
+    foreground = 0
+    for roi, label, deltas in zip(*(t.tolist() for t in (sampled.rois, sampled.labels, sampled.deltas)), strict=True):
+        if label == 0:
+            assert deltas == [0, 0, 0, 0]
+            continue
+        foreground += 1
+        overlaps = [plain_iou(roi, box) for box in gt.tolist()]
+        best = overlaps.index(max(overlaps))
+        assert max(overlaps) >= 0.5
+        assert label == labels[best]
+        (px, py, pw, ph), (gx, gy, gw, gh) = centre_and_size(roi), centre_and_size(gt[best].tolist())
+        expected = ((gx - px) / pw, (gy - py) / ph, math.log(gw / pw), math.log(gh / ph))
+        assert deltas == pytest.approx(expected, abs=1e-5)
+    assert foreground == 32
+
+
+def centre_and_size(box):
+    x1, y1, x2, y2 = box
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+
+
+def plain_iou(a, b):
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def test_best_overlap_by_hand():
+    gt = torch.tensor([[0.0, 0, 100, 100], [0, 0, 100, 40]])
+    overlap, matched = best_overlap(strips(100, 40, 30), gt)
+    assert overlap.tolist() == pytest.approx([1, 1, 0.75])
+    assert matched.tolist() == [0, 1, 1]
+    overlap, matched = best_overlap(strips(100, 40), gt[:0])
+    assert overlap.tolist() == [0, 0]
+    assert matched.shape == (2,)
+
+
+def test_inputs_are_not_changed():
+    proposals, gt = strips(*FOREGROUND, *BACKGROUND), GT.clone()
+    before = proposals.clone()
+    draw(proposals, gt)
+    assert torch.equal(proposals, before)
+    assert torch.equal(gt, GT)

@@ -1,0 +1,323 @@
+"""Training: a small set is learnt by heart, a stopped run goes on as if nothing had happened, a fault stops it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from frcnn_cli.core.backbones import NORMALISATIONS, load_backbone_weights
+from frcnn_cli.core.model import Architecture, FastRCNN
+from frcnn_cli.core.sampling import SamplingConfig
+from frcnn_cli.engine.batches import Scales
+from frcnn_cli.engine.checkpoint import load_checkpoint
+from frcnn_cli.engine.detector import DetectionConfig, Detector
+from frcnn_cli.engine.evaluator import evaluate_dataset
+from frcnn_cli.engine.trainer import COLUMNS, Run, Validation, restore_run, start_run, train
+from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer
+from frcnn_cli.errors import DataError
+
+SHORT = TrainingConfig(
+    iterations=6,
+    lr=0.002,
+    schedule=Schedule(steps=(4,), warmup=2),
+    sampling=SamplingConfig(2, 32),
+    scales=Scales((64, 96), 160),
+    log_every=2,
+)
+
+
+class Listener:
+    """Keeps what a run says; may stop it after an iteration."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.losses: list[float] = []
+        self.messages: list[str] = []
+        self.stop_after = stop_after
+
+    def progress(self, progress) -> None:
+        self.losses.append(progress.values["loss"])
+        if self.stop_after is not None and progress.iteration >= self.stop_after:
+            raise StopTraining
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+class StopTraining(Exception):
+    """As sudden as a power cut."""
+
+
+@pytest.fixture
+def train_set(tiny_dataset):
+    return replace(tiny_dataset, records=tiny_dataset.records[:8])
+
+
+@pytest.fixture
+def new_run(train_set, tiny_proposals):
+    """Make a run of a small AlexNet."""
+
+    def make(config: TrainingConfig = SHORT, backbone: str = "alexnet", seed: int = 0) -> Run:
+        torch.manual_seed(seed)
+        model = FastRCNN(Architecture(backbone, len(train_set.classes), 2, 16), config.dropout)
+        return start_run(model, NORMALISATIONS["imagenet"], train_set, tiny_proposals, config)
+
+    return make
+
+
+@pytest.fixture
+def go(train_set, tiny_proposals):
+    """Train a run into a folder."""
+
+    def train_into(run: Run, folder: Path, listener: Listener | None = None, validation=None) -> Listener:
+        listener = listener or Listener()
+        folder.mkdir(exist_ok=True)
+        train(run, train_set, tiny_proposals, folder, listener, validation)
+        return listener
+
+    return train_into
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_tensors(a: dict, b: dict) -> None:
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        assert torch.equal(value, b[name]), name
+
+
+def test_eight_images_are_learnt_by_heart(train_set, tiny_dataset, tiny_proposals, go, tmp_path):
+    torch.manual_seed(0)
+    by_heart = replace(tiny_dataset, records=tuple(r for r in tiny_dataset.records if r.id not in ("horses", "wine")))
+    assert len(by_heart) == 8
+    config = TrainingConfig(
+        iterations=200,
+        optimizer="adamw",
+        lr=0.002,
+        weight_decay=0.0,
+        backbone_lr_factor=0.3,
+        schedule=Schedule("cosine"),
+        sampling=SamplingConfig(2, 128),
+        scales=Scales((96,), 160),
+        flip_probability=0.0,
+        dropout=0.0,
+        log_every=1,
+    )
+    model = FastRCNN(Architecture("efficientnet_lite0", len(by_heart.classes), 4, 64), config.dropout)
+    load_backbone_weights(model.backbone, "efficientnet_lite0", "imagenet")
+    run = start_run(model, NORMALISATIONS["half"], by_heart, tiny_proposals, config)
+    listener = Listener()
+    train(run, by_heart, tiny_proposals, tmp_path, listener)
+    assert len(listener.losses) == 200
+    first, last = sum(listener.losses[:20]) / 20, sum(listener.losses[-20:]) / 20
+    detector = Detector.load(tmp_path / "model.safetensors")
+    found = evaluate_dataset(detector, by_heart, tiny_proposals).ap
+    print(first, last, found.mean_ap, found.ap)
+    assert last < 0.4 * first
+    assert found.mean_ap > 0.8
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_run_that_is_cut_off_goes_on_as_if_nothing_had_happened(new_run, go, tmp_path, optimizer):
+    """12 iterations at once; and 6, a power cut two iterations later, and the rest: equal bit for bit."""
+    config = replace(SHORT, iterations=12, optimizer=optimizer, checkpoint_every=6, dropout=0.5)
+    whole = new_run(config)
+    go(whole, tmp_path / "whole")
+
+    cut = new_run(config)
+    with pytest.raises(StopTraining):
+        go(cut, tmp_path / "cut", Listener(stop_after=8))
+    assert cut.iteration == 8
+    resumed = new_run(config, seed=1)
+    restore_run(resumed, tmp_path / "cut")
+    assert resumed.iteration == 6
+    go(resumed, tmp_path / "cut")
+    assert resumed.iteration == 12
+    assert_same_tensors(resumed.model.state_dict(), whole.model.state_dict())
+    a, b = (load_checkpoint(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert_same_tensors(a.state, b.state)
+    assert [row["loss"] for row in rows_of(tmp_path / "cut")] == [row["loss"] for row in rows_of(tmp_path / "whole")]
+    assert [row["iteration"] for row in rows_of(tmp_path / "cut")] == ["2", "4", "6", "8", "10", "12"]
+
+
+def test_saving_does_not_change_the_run(new_run, go, tmp_path):
+    often, seldom = new_run(replace(SHORT, checkpoint_every=1)), new_run(SHORT)
+    go(often, tmp_path / "often")
+    go(seldom, tmp_path / "seldom")
+    assert_same_tensors(often.model.state_dict(), seldom.model.state_dict())
+
+
+def test_measuring_does_not_change_the_run(new_run, go, tmp_path, tiny_dataset, tiny_proposals):
+    validation = Validation(replace(tiny_dataset, records=tiny_dataset.records[8:]), tiny_proposals)
+    measured, plain = new_run(replace(SHORT, eval_every=2)), new_run(SHORT)
+    listener = go(measured, tmp_path / "measured", validation=validation)
+    go(plain, tmp_path / "plain")
+    assert_same_tensors(measured.model.state_dict(), plain.model.state_dict())
+    assert [text.split(":")[0] for text in listener.messages] == ["iteration 2", "iteration 4", "iteration 6"]
+    values = [row["val_mAP"] for row in rows_of(tmp_path / "measured") if row["val_mAP"]]
+    assert len(values) == 3
+    assert float(values[-1]) == pytest.approx(measured.last_map, abs=1e-6)
+    assert measured.best_map == pytest.approx(max(map(float, values)), abs=1e-6)
+    best = load_checkpoint(tmp_path / "measured" / "best.safetensors")
+    assert best.training["val_mAP"] == measured.best_map
+
+
+def test_log_and_what_lies_in_the_folder(new_run, go, tmp_path):
+    listener = go(new_run(), tmp_path)
+    rows = rows_of(tmp_path)
+    assert tuple(rows[0]) == ("iteration", *COLUMNS)
+    assert [row["iteration"] for row in rows] == ["2", "4", "6"]
+    for row, loss in zip(rows, listener.losses, strict=True):
+        assert float(row["loss"]) == pytest.approx(loss, rel=1e-5)
+        assert float(row["loss"]) == pytest.approx(float(row["loss_cls"]) + float(row["loss_bbox"]), rel=1e-4)
+        assert 0 < float(row["foreground"]) <= 0.25
+    # warm-up over 2 iterations, a tenth from iteration 4 on
+    assert [float(row["lr"]) for row in rows] == pytest.approx([0.002, 0.002, 0.0002])
+    names = {path.name.split(".")[0] for path in tmp_path.iterdir()}
+    assert names == {"log", "events", "model", "training_state"}
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    shown = events.Scalars("loss")
+    assert [event.step for event in shown] == [2, 4, 6]
+    assert [event.value for event in shown] == pytest.approx(listener.losses, rel=1e-5)
+
+
+def test_normalisation_of_the_targets_is_folded_into_what_is_saved(new_run, go, tmp_path, train_set, tiny_proposals):
+    run = new_run()
+    run.target_mean, run.target_std = torch.tensor([0.3, -0.2, 0.1, 0.4]), torch.tensor([0.5, 2.0, 3.0, 0.7])
+    go(run, tmp_path)
+    saved = load_checkpoint(tmp_path / "model.safetensors").build()
+    own = run.model.eval()
+    record = train_set.records[0]
+    image = torch.rand(3, record.height, record.width)
+    boxes = torch.from_numpy(tiny_proposals.get(record.id, record.width, record.height))
+    scores, deltas = own.score(image, boxes)
+    saved_scores, saved_deltas = saved.score(image, boxes)
+    torch.testing.assert_close(saved_scores, scores)
+    torch.testing.assert_close(saved_deltas, deltas * run.target_std + run.target_mean, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(saved_deltas, deltas, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "frozen", "learning"),
+    [
+        ("alexnet", ["body.0.weight", "body.0.bias"], ["body.3.weight", "body.10.bias"]),
+        ("efficientnet_lite0", ["body.conv_stem.weight"], ["body.blocks.6.0.conv_pwl.weight"]),
+    ],
+)
+def test_first_stages_and_batch_norm_stay_as_they_are(new_run, go, tmp_path, backbone, frozen, learning):
+    run = new_run(replace(SHORT, iterations=3, lr=0.01), backbone)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    go(run, tmp_path)
+    after = run.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not {f"backbone.{name}" for name in frozen} & changed
+    assert {f"backbone.{name}" for name in learning} <= changed
+    assert {"head.fc6.weight", "head.fc7.bias", "head.cls_score.weight", "head.bbox_pred.bias"} <= changed
+    norms = {
+        name
+        for name, module in run.model.named_modules()
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+    }
+    assert bool(norms) == (backbone != "alexnet")
+    assert not {name for name in changed if name.rpartition(".")[0] in norms}
+
+
+def test_groups_of_the_optimizer(new_run):
+    run = new_run()
+    run.model.backbone.freeze()
+    groups = build_optimizer(run.model, replace(SHORT, backbone_lr_factor=0.5)).param_groups
+    assert [(group["base"], group["weight_decay"]) for group in groups] == [
+        (0.5, 0.0005), (1.0, 0.0), (1.0, 0.0005), (2.0, 0.0),
+    ]  # fmt: skip
+    learning = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
+    assert sum(p.numel() for group in groups for p in group["params"]) == learning
+    assert all(p.dim() == 1 for group in groups if not group["weight_decay"] for p in group["params"])
+    frozen = build_optimizer(run.model, replace(SHORT, optimizer="adamw")).param_groups
+    assert [group["base"] for group in frozen] == [1.0] * 4
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(new_run, go, tmp_path, train_set):
+    run = new_run(replace(SHORT, lr=1e30))
+    with pytest.raises(DataError, match="the loss is not finite in iteration") as caught:
+        go(run, tmp_path / "lr")
+    named = str(caught.value).split("with the images ")[1].split(", ")
+    assert len(named) == 2
+    assert set(named) <= {record.id for record in train_set.records}
+
+    run = new_run()
+    with torch.no_grad():
+        run.model.head.fc6.bias.fill_(math.nan)
+    before = run.model.head.fc7.weight.clone()
+    with pytest.raises(DataError, match="not finite in iteration 1,"):
+        go(run, tmp_path / "nan")
+    assert torch.equal(run.model.head.fc7.weight, before)
+
+
+def test_schedules():
+    paper = Schedule(steps=(3, 6))
+    assert [paper.factor(i, 9) for i in range(9)] == pytest.approx([1] * 3 + [0.1] * 3 + [0.01] * 3)
+    warm = Schedule(steps=(), warmup=4)
+    assert [warm.factor(i, 9) for i in range(6)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    cosine = [Schedule("cosine").factor(i, 100) for i in range(101)]
+    assert cosine[0] == 1
+    assert cosine[50] == pytest.approx(0.5)
+    assert cosine[100] == pytest.approx(0)
+    assert cosine == sorted(cosine, reverse=True)
+
+
+def test_a_full_disk_stops_the_run_in_one_line(new_run, go, tmp_path, full_disk):
+    folder = tmp_path / "run"
+    go(new_run(replace(SHORT, iterations=2)), folder)
+    kept = (folder / "training_state.pt").read_bytes(), (folder / "model.safetensors").read_bytes()
+    run = new_run(replace(SHORT, iterations=4))
+    restore_run(run, folder)
+    with full_disk(200_000), pytest.raises(DataError) as caught:
+        go(run, folder)
+    assert str(caught.value).startswith(f"{folder / 'training_state.pt'}: cannot be written (")
+    assert "\n" not in str(caught.value)
+    assert kept == ((folder / "training_state.pt").read_bytes(), (folder / "model.safetensors").read_bytes())
+    again = new_run(replace(SHORT, iterations=4))
+    restore_run(again, folder)
+    assert again.iteration == 2
+
+
+def test_a_disk_too_full_for_the_log(new_run, go, tmp_path, full_disk):
+    with full_disk(120), pytest.raises(DataError) as caught:
+        go(new_run(), tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'log.csv'}: cannot be written (")
+
+
+def test_what_cannot_be_resumed(new_run, go, tmp_path):
+    run = new_run()
+    with pytest.raises(DataError, match=r"training_state.pt: no such file; there is no run to resume in"):
+        restore_run(run, tmp_path)
+    state = tmp_path / "training_state.pt"
+    go(run, tmp_path)
+    whole = state.read_bytes()
+    other = new_run(backbone="efficientnet_lite0")
+    torch.save({"a": 1}, tmp_path / "foreign.pt")
+    for content, resumed in ((whole[: len(whole) // 2], run), (b"", run), (whole, other),
+                             ((tmp_path / "foreign.pt").read_bytes(), run)):  # fmt: skip
+        state.write_bytes(content)
+        with pytest.raises(DataError, match="not the state of this run") as caught:
+            restore_run(resumed, tmp_path)
+        assert str(caught.value).startswith(f"{state}: ")
+        assert "\n" not in str(caught.value)
+
+
+def test_found_again_means_at_the_right_place(tiny_checkpoint, tiny_dataset, tiny_proposals):
+    """The measure of the test above: a model that has learnt nothing gets next to nothing."""
+    detector = Detector.load(tiny_checkpoint)
+    untrained = evaluate_dataset(detector, tiny_dataset, tiny_proposals, config=DetectionConfig(0.01, 0.3, 100))
+    assert untrained.ap.mean_ap < 0.2
