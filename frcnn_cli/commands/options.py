@@ -11,6 +11,7 @@ from typing import TypeVar
 import click
 
 from frcnn_cli.data.coco import load_coco
+from frcnn_cli.data.decoding import check_images
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.data.voc import load_voc
 from frcnn_cli.errors import UsageError
@@ -43,7 +44,7 @@ class DatasetOptions:
         return self.voc is not None or self.coco is not None
 
     def load(self, split: str, coco: Path | None = None, classes: tuple[str, ...] | None = None) -> Dataset:
-        """Read one split, and say on stderr what was left out.
+        """Read one split, decode every image once, and say on stderr what was left out.
 
         Args:
             split: of a VOC folder; COCO has one file a split.
@@ -52,7 +53,7 @@ class DatasetOptions:
 
         Raises:
             UsageError: neither or both layouts are given.
-            DataError: see `load_voc` and `load_coco`.
+            DataError: see `load_voc`, `load_coco` and `check_images`.
         """
         classes = self.classes or classes
         if self.voc is not None and self.coco is not None:
@@ -66,6 +67,7 @@ class DatasetOptions:
             dataset = load_coco(coco or self.coco, self.images, classes, self.skip_faulty)
         else:
             raise UsageError("which images? give --voc ROOT, or --coco ANN.json with --images DIR")
+        dataset = check_images(dataset, self.skip_faulty)
         if dataset.skipped:
             lines = "\n".join(f"  {line}" for line in dataset.skipped)
             click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)

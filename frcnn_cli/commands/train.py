@@ -31,14 +31,13 @@ from frcnn_cli.core.model import Architecture, FastRCNN, unfold_target_normalisa
 from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.data.proposal_files import ProposalFile
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.data.voc import check_images
 from frcnn_cli.engine.batches import Scales
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.proposer import ProposalConfig
 from frcnn_cli.engine.trainer import MODEL_FILE, Run, Validation, restore_run, start_run
 from frcnn_cli.engine.trainer import train as run_training
 from frcnn_cli.engine.training_config import Schedule, TrainingConfig
-from frcnn_cli.errors import DataError, DatasetFaults, Interrupted, UsageError
+from frcnn_cli.errors import DataError, Interrupted, UsageError
 from frcnn_cli.files import atomic_write
 
 SETTINGS_FILE = "run.json"
@@ -134,7 +133,6 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         start = load_checkpoint(given["init"])
     dataset = data.load(given["split"], classes=start.classes if given["resume"] else None)
     validation_set = _validation_set(data, given, dataset.classes)
-    _check(dataset, *([validation_set] if validation_set else []))
     given["output"].mkdir(parents=True, exist_ok=True)
     proposals = _proposals(dataset, given["proposals"], given["split"], given)
     validation = None
@@ -203,14 +201,6 @@ def _validation_set(data: DatasetOptions, given: dict[str, Any], classes: tuple[
     if data.voc is not None and given["val_split"]:
         return data.load(given["val_split"], classes=classes)
     return None
-
-
-def _check(*datasets: Dataset) -> None:
-    """Decode every image once: a fault is better found now than in iteration 9,000."""
-    for dataset in datasets:
-        faults = check_images(dataset)
-        if faults:
-            raise DatasetFaults(dataset.name, faults)
 
 
 def _proposals(dataset: Dataset, path: Path | None, split: str, given: dict[str, Any]) -> ProposalFile:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,7 +20,6 @@ from frcnn_cli.data.checks import (
     pack_objects,
     settle_faults,
 )
-from frcnn_cli.data.images import load_image
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import reason
@@ -81,22 +79,6 @@ def load_voc(root: str | Path, split: str, classes: Sequence[str] | None = None,
         known = _own_classes({item.name for image in images for item in image.objects})
     labels = {class_name: label for label, class_name in enumerate(known, start=1)}
     return Dataset(name, known, tuple(_record(image, labels) for image in images), skipped)
-
-
-def check_images(dataset: Dataset, workers: int = 2) -> list[str]:
-    """Decode every image of a data set and return the faults, one line each, in the data set's order."""
-
-    def fault(record: ImageRecord) -> str | None:
-        try:
-            height, width = load_image(record.path).shape[:2]
-        except DataError as error:
-            return str(error)
-        if (width, height) != (record.width, record.height):
-            return f"{record.path}: decodes to {width} x {height}, its header says {record.width} x {record.height}"
-        return None
-
-    with ThreadPoolExecutor(max_workers=workers) as pool:  # the decoders release the interpreter's lock
-        return [line for line in pool.map(fault, dataset.records) if line is not None]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from frcnn_cli.data.voc import VOC_CLASSES, check_images, load_voc, voc_splits, voc_to_xyxy, xyxy_to_voc
+from frcnn_cli.data.decoding import check_images
+from frcnn_cli.data.voc import VOC_CLASSES, load_voc, voc_splits, voc_to_xyxy, xyxy_to_voc
 from frcnn_cli.errors import DataError, DatasetFaults
 
 
@@ -249,7 +250,12 @@ def test_check_images_decodes_every_pixel(voc):
     path = voc.root / "JPEGImages" / "b.jpg"
     path.write_bytes(path.read_bytes()[:-200])
     assert len(voc.load()) == 3
-    assert check_images(dataset) == [f"{path}: truncated image"]
+    with pytest.raises(DatasetFaults) as caught:
+        check_images(dataset)
+    assert caught.value.faults == (f"{path}: truncated image",)
+    sound = check_images(dataset, skip_faulty=True)
+    assert [record.id for record in sound.records] == ["a", "c"]
+    assert sound.skipped == (f"{path}: truncated image",)
 
 
 coordinates = st.lists(st.integers(-(2**20), 2**20).map(lambda n: n / 8), min_size=4, max_size=4).map(tuple)

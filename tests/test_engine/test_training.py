@@ -225,9 +225,7 @@ def test_first_stages_and_batch_norm_stay_as_they_are(new_run, go, tmp_path, bac
     assert {f"backbone.{name}" for name in learning} <= changed
     assert {"head.fc6.weight", "head.fc7.bias", "head.cls_score.weight", "head.bbox_pred.bias"} <= changed
     norms = {
-        name
-        for name, module in run.model.named_modules()
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+        name for name, module in run.model.named_modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
     }
     assert bool(norms) == (backbone != "alexnet")
     assert not {name for name in changed if name.rpartition(".")[0] in norms}
