@@ -66,6 +66,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         cli.main(args, prog_name="frcnn", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "frcnn"
         return _fail(f"{error.format_message()} (see '{where} --help')", 2)

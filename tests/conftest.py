@@ -112,11 +112,11 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = FastRCNN(Architecture("alexnet", len(VOC_CLASSES), roi_size=3, fc_width=32))
-        for layer, std in ((model.head.cls_score, 3.0), (model.head.bbox_pred, 0.3)):
+        for layer, std in ((model.head.cls_score, 0.5), (model.head.bbox_pred, 0.05)):
             torch.nn.init.normal_(layer.weight, std=std)
         # AlexNet's own random weights let the picture fade until all RoIs look alike.
-        for layer in model.backbone.body:
-            if isinstance(layer, torch.nn.Conv2d):
+        for layer in (*model.backbone.body, model.head.fc6, model.head.fc7):
+            if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
                 torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
     checkpoint = Checkpoint(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from frcnn_cli.commands.options import PATH, device_option, json_option, pick_de
 from frcnn_cli.data.images import find_images, load_image, save_image
 from frcnn_cli.data.proposal_files import ProposalFile
 from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_file
-from frcnn_cli.errors import DataError, FrcnnError
+from frcnn_cli.errors import DataError, FrcnnError, Interrupted
 from frcnn_cli.pictures import draw_detections
 
 
@@ -50,13 +49,15 @@ def detect(
     frcnn detect holiday/ --score 0.7 --save-dir found
     frcnn detect holiday/ --json > found.json
     """
-    paths = find_images(images)
+    paths, faults = _find(images)
+    if not paths:
+        raise DataError("\n".join(faults))
     pictures = _picture_paths(paths, save_dir) if save_dir else {}
     file = ProposalFile(proposals) if proposals else None
     detector = Detector.load(weights, pick_device(device))
     config = DetectionConfig(score, nms, max_detections)
     results: dict[Path, ImageResult] = {}
-    faults = []
+    interrupted = False
     for path in progress_bar("detect")(paths) if len(paths) > 1 else paths:
         try:
             results[path] = detect_file(detector, path, path.stem, file, config)
@@ -65,6 +66,9 @@ def detect(
                 save_image(pictures[path], drawn)
         except FrcnnError as error:
             faults.append(str(error))
+        except KeyboardInterrupt:
+            interrupted = True  # what was found so far is still reported
+            break
     if as_json:
         click.echo(json.dumps([_as_json(path, results[path], detector.classes) for path in results], indent=2))
     else:
@@ -73,17 +77,32 @@ def detect(
         err.print(f"{len(results)} picture{'s' * (len(results) != 1)} with boxes in {save_dir}")
     if faults:
         raise DataError("\n".join(faults))
+    if interrupted:
+        raise Interrupted(f"interrupted with {len(results)} of {len(paths)} images done")
+
+
+def _find(images: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
+    """The image files, and the faults of paths that lead to none."""
+    sound, faults = [], []
+    for path in images:
+        try:
+            find_images([path])
+            sound.append(path)
+        except DataError as error:
+            faults.append(str(error))
+    return find_images(sound), faults
 
 
 def _picture_paths(paths: list[Path], folder: Path) -> dict[Path, Path]:
-    """Where each picture goes: the image's own name, numbered if two images share it."""
-    taken: Counter[str] = Counter()
-    targets = {}
+    """Where each picture goes: the image's own name, numbered if another picture has it."""
+    targets: dict[Path, Path] = {}
+    taken: set[Path] = set()
     for path in paths:
         suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".png"
-        taken[path.stem] += 1
-        number = f"_{taken[path.stem]}" if taken[path.stem] > 1 else ""
-        targets[path] = folder / f"{path.stem}{number}{suffix}"
+        numbers = ("", *(f"_{number}" for number in range(2, len(paths) + 1)))
+        names = (folder / f"{path.stem}{number}{suffix}" for number in numbers)
+        targets[path] = next(name for name in names if name not in taken)
+        taken.add(targets[path])
     sources = {path.resolve() for path in paths}
     overwritten = [target for target in targets.values() if target.resolve() in sources]
     if overwritten:

@@ -19,7 +19,7 @@ from frcnn_cli.errors import UsageError
 @click.argument("images_or_folders", metavar="[IMAGE...]", nargs=-1, type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE.npz", help="The proposal file to write.")
 @click.option("--split", default="trainval", show_default=True, help="The list of --voc to read.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random part of the ranks.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random part of the ranks.")
 @proposal_options
 @dataset_options
 def propose(

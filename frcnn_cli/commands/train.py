@@ -34,13 +34,16 @@ from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.batches import Scales
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.proposer import ProposalConfig
-from frcnn_cli.engine.trainer import MODEL_FILE, Run, Validation, restore_run, start_run
+from frcnn_cli.engine.run import MODEL_FILE, Run, restore_run, start_run
+from frcnn_cli.engine.trainer import Validation
 from frcnn_cli.engine.trainer import train as run_training
 from frcnn_cli.engine.training_config import Schedule, TrainingConfig
 from frcnn_cli.errors import DataError, Interrupted, UsageError
-from frcnn_cli.files import atomic_write
+from frcnn_cli.files import atomic_write, reason
 
 SETTINGS_FILE = "run.json"
+LASTING = ("backbone", "fc_width", "roi_size", "normalisation", "optimizer")
+"""What the state of a run is made for, so that --resume cannot change it."""
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
@@ -86,7 +89,7 @@ FRACTION = click.FloatRange(0, 1)
 @option("--short-side", default="600", callback=_numbers, help="Pixels; one of several, as in 480,576, an image.")
 @option("--long-side", type=POSITIVE, default=1000, help="Pixels, at most.")
 @option("--flip", type=FRACTION, default=0.5, help="Probability of mirroring an image.")
-@option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", help="")
+@option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", help="The paper uses SGD.")
 @option("--lr", type=click.FloatRange(0, min_open=True), default=0.001, help="Learning rate.")
 @option(
     "--backbone-lr-factor", type=click.FloatRange(0), default=1.0, help="Times the learning rate, for convolutions."
@@ -133,7 +136,10 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         start = load_checkpoint(given["init"])
     dataset = data.load(given["split"], classes=start.classes if given["resume"] else None)
     validation_set = _validation_set(data, given, dataset.classes)
-    given["output"].mkdir(parents=True, exist_ok=True)
+    try:
+        given["output"].mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{given['output']}: cannot be made a folder ({reason(error)})") from error
     proposals = _proposals(dataset, given["proposals"], given["split"], given)
     validation = None
     if validation_set:
@@ -288,8 +294,10 @@ def _stored_settings(
         if name in given and not named(name):
             is_path = name in ("val_coco", "proposals", "val_proposals", "init")
             merged[name] = Path(value) if is_path and value else tuple(value) if isinstance(value, list) else value
-    if named("backbone") and stored.get("backbone") != given["backbone"]:
-        raise UsageError(f"--backbone {given['backbone']}: the run in {given['resume']} is of {stored['backbone']}")
+    for name in LASTING:
+        if named(name) and stored.get(name) != given[name]:
+            flag = f"--{name.replace('_', '-')} {given[name]}"
+            raise UsageError(f"{flag}: the run in {given['resume']} was begun with {stored.get(name) or 'the default'}")
     merged["output"] = given["resume"]
     if not data.given:
         data = replace(

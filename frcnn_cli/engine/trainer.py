@@ -8,31 +8,28 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
-from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.losses import multi_task_loss
-from frcnn_cli.core.model import FastRCNN, fold_target_normalisation
+from frcnn_cli.core.model import FastRCNN
 from frcnn_cli.data.proposal_files import ProposalFile
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.engine.batches import Batch, TrainingBatches, target_statistics
-from frcnn_cli.engine.checkpoint import Checkpoint, save_checkpoint
+from frcnn_cli.engine.batches import Batch, TrainingBatches
+from frcnn_cli.engine.checkpoint import save_checkpoint
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.training_config import TrainingConfig, build_optimizer, set_learning_rate
+from frcnn_cli.engine.run import Run, save_run
+from frcnn_cli.engine.training_config import build_optimizer, set_learning_rate
 from frcnn_cli.engine.training_log import TrainingLog
 from frcnn_cli.errors import DataError, Interrupted
-from frcnn_cli.files import atomic_write
 
-MODEL_FILE = "model.safetensors"
 BEST_FILE = "best.safetensors"
-STATE_FILE = "training_state.pt"
 COLUMNS = ("loss", "loss_cls", "loss_bbox", "lr", "foreground", "iterations_per_second", "val_mAP")
 
 
@@ -59,65 +56,6 @@ class Observer(Protocol):
 
     def message(self, text: str) -> None:
         """Something a person wants to know, in one line."""
-
-
-@dataclass
-class Run:
-    """A model on its way: all that a resumed run needs to go on as if nothing had happened.
-
-    Attributes:
-        model: bbox_pred answers in normalised deltas.
-        classes: of the data set.
-        normalisation: of the input.
-        config: the recipe.
-        target_mean: Tensor[4], of the regression targets.
-        target_std: Tensor[4].
-        iteration: done so far.
-        best_map: highest validation mAP so far.
-        last_map: the latest.
-        optimizer_state: where training stopped; None at the start.
-        rng_state: torch's, for dropout; likewise.
-        notes: more to write into the checkpoint, such as where the first weights are from.
-    """
-
-    model: FastRCNN
-    classes: tuple[str, ...]
-    normalisation: Normalisation
-    config: TrainingConfig
-    target_mean: Tensor
-    target_std: Tensor
-    iteration: int = 0
-    best_map: float = -1.0
-    last_map: float = -1.0
-    optimizer_state: dict[str, Any] | None = None
-    rng_state: Tensor | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    def checkpoint(self) -> Checkpoint:
-        """The model as it is, for detection: target normalisation folded in."""
-        state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        folded = torch.nn.Linear(self.model.head.bbox_pred.in_features, self.model.head.bbox_pred.out_features)
-        folded.load_state_dict(self.model.head.bbox_pred.state_dict())
-        fold_target_normalisation(folded, self.target_mean, self.target_std)
-        state.update({f"head.bbox_pred.{name}": value for name, value in folded.state_dict().items()})
-        training = {
-            **asdict(self.config),
-            **self.notes,
-            "iteration": self.iteration,
-            "target_mean": self.target_mean.tolist(),
-            "target_std": self.target_std.tolist(),
-        }
-        if self.last_map >= 0:
-            training["val_mAP"] = self.last_map
-        return Checkpoint(
-            self.model.architecture,
-            self.classes,
-            self.normalisation,
-            max(self.config.scales.short_sides),
-            self.config.scales.long_side,
-            training,
-            state,
-        )
 
 
 @dataclass(frozen=True)
@@ -178,17 +116,20 @@ def train(
     )
     log = TrainingLog(output, COLUMNS, run.iteration)
     loader = DataLoader(
-        batches,
+        _FaultsAsItems(batches),
         sampler=range(run.iteration, config.iterations),
         batch_size=None,
         num_workers=workers,
         worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator(),  # or it would draw a number from those of dropout, once more in a resumed run
     )
     window = _Window()
     try:
         with _delayed_interrupt() as interrupted:
             model.train()
             for batch in loader:
+                if isinstance(batch, DataError):
+                    raise batch
                 lr = config.lr * config.schedule.factor(run.iteration, config.iterations)
                 set_learning_rate(optimizer, lr)
                 losses = training_step(model, batch, optimizer, run, device)
@@ -249,70 +190,6 @@ def training_step(
     return {"loss": loss.item(), "loss_cls": losses["cls"].item(), "loss_bbox": losses["bbox"].item()}
 
 
-def start_run(
-    model: FastRCNN,
-    normalisation: Normalisation,
-    dataset: Dataset,
-    proposals: ProposalFile,
-    config: TrainingConfig,
-    notes: dict[str, Any] | None = None,
-) -> Run:
-    """A run at iteration 0; the regression targets' mean and spread are measured over the data set.
-
-    Raises:
-        DataError: no image has an object, or proposals are missing.
-    """
-    mean, std = target_statistics(dataset.records, proposals, config.sampling.foreground_iou)
-    return Run(model, dataset.classes, normalisation, config, mean, std, notes=notes or {})
-
-
-def save_run(run: Run, optimizer: torch.optim.Optimizer, output: Path) -> None:
-    """Write the latest model, and the state to go on from.
-
-    Raises:
-        DataError: the disk is full, or the folder cannot be written; what was there stays.
-    """
-    state = {
-        "format": "frcnn-training-state",
-        "iteration": run.iteration,
-        "best_map": run.best_map,
-        "last_map": run.last_map,
-        "model": run.model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "rng": torch.get_rng_state(),
-        "target_mean": run.target_mean,
-        "target_std": run.target_std,
-    }
-    with atomic_write(output / STATE_FILE) as temporary:
-        torch.save(state, temporary)
-    save_checkpoint(output / MODEL_FILE, run.checkpoint())
-
-
-def restore_run(run: Run, output: Path) -> None:
-    """Put a run back to where `save_run` left it, in place.
-
-    Raises:
-        DataError: there is nothing to go on from, or it is of another model.
-    """
-    path = output / STATE_FILE
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; there is no run to resume in {output}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format"] != "frcnn-training-state":
-            raise KeyError("format")
-        run.model.load_state_dict(state["model"])
-    except Exception as error:
-        raise DataError(f"{path}: not the state of this run ({type(error).__name__})") from error
-    run.iteration = state["iteration"]
-    run.best_map = state["best_map"]
-    run.last_map = state["last_map"]
-    run.optimizer_state = state["optimizer"]
-    run.rng_state = state["rng"]
-    run.target_mean = state["target_mean"]
-    run.target_std = state["target_std"]
-
-
 def _validate(run: Run, validation: Validation, device: torch.device | str, observer: Observer) -> float:
     detector = Detector.from_checkpoint(run.checkpoint(), device)
     start = time.perf_counter()
@@ -323,6 +200,19 @@ def _validate(run: Run, validation: Validation, device: torch.device | str, obse
         f"({len(validation.dataset)} images, {seconds:.0f} s)"
     )
     return mean_ap
+
+
+class _FaultsAsItems(TorchDataset):
+    """Batches, or the DataError met in making one: raised in a worker process, it would come as a traceback."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, number: int) -> Batch | DataError:
+        try:
+            return self.batches[number]
+        except DataError as error:
+            return error
 
 
 class _Window:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from math import cos, pi
 
 import torch
-from torch import nn
 
 from frcnn_cli.core.model import FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
@@ -103,8 +102,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give every group its share."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["base"]
-
-
-def parameters_that_learn(module: nn.Module) -> int:
-    """Their number."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)

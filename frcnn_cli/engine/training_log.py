@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -22,7 +23,7 @@ class TrainingLog:
 
     def __init__(self, folder: Path, columns: tuple[str, ...], start: int) -> None:
         self.columns = ("iteration", *columns)
-        path = folder / "log.csv"
+        path = self.path = folder / "log.csv"
         rows = [row for row in _read(path) if int(row["iteration"]) <= start] if start else []
         with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
@@ -37,15 +38,19 @@ class TrainingLog:
 
     def write(self, iteration: int, values: dict[str, float]) -> None:
         """Add a row."""
-        self._csv.writerow({"iteration": iteration, **{name: f"{value:.6g}" for name, value in values.items()}})
-        self._file.flush()
-        for name, value in values.items():
-            self._events.add_scalar(name, value, iteration)
+        try:
+            self._csv.writerow({"iteration": iteration, **{name: f"{value:.6g}" for name, value in values.items()}})
+            self._file.flush()
+            for name, value in values.items():
+                self._events.add_scalar(name, value, iteration)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written ({reason(error)})") from error
 
     def close(self) -> None:
-        """Flush and close both."""
-        self._file.close()
-        self._events.close()
+        """Flush and close both; what cannot be flushed has been complained about by `write`."""
+        for file in (self._file, self._events):
+            with suppress(OSError):
+                file.close()
 
 
 def _read(path: Path) -> list[dict[str, str]]:

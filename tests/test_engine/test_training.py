@@ -17,7 +17,8 @@ from frcnn_cli.engine.batches import Scales
 from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.detector import DetectionConfig, Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.trainer import COLUMNS, Run, Validation, restore_run, start_run, train
+from frcnn_cli.engine.run import Run, restore_run, start_run
+from frcnn_cli.engine.trainer import COLUMNS, Validation, train
 from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer
 from frcnn_cli.errors import DataError
 
@@ -73,10 +74,12 @@ def new_run(train_set, tiny_proposals):
 def go(train_set, tiny_proposals):
     """Train a run into a folder."""
 
-    def train_into(run: Run, folder: Path, listener: Listener | None = None, validation=None) -> Listener:
+    def train_into(
+        run: Run, folder: Path, listener: Listener | None = None, validation=None, workers: int = 1
+    ) -> Listener:
         listener = listener or Listener()
         folder.mkdir(exist_ok=True)
-        train(run, train_set, tiny_proposals, folder, listener, validation)
+        train(run, train_set, tiny_proposals, folder, listener, validation, workers)
         return listener
 
     return train_into
@@ -114,7 +117,7 @@ def test_eight_images_are_learnt_by_heart(train_set, tiny_dataset, tiny_proposal
     load_backbone_weights(model.backbone, "efficientnet_lite0", "imagenet")
     run = start_run(model, NORMALISATIONS["half"], by_heart, tiny_proposals, config)
     listener = Listener()
-    train(run, by_heart, tiny_proposals, tmp_path, listener)
+    train(run, by_heart, tiny_proposals, tmp_path, listener, workers=0)
     assert len(listener.losses) == 200
     first, last = sum(listener.losses[:20]) / 20, sum(listener.losses[-20:]) / 20
     detector = Detector.load(tmp_path / "model.safetensors")
@@ -281,7 +284,8 @@ def test_a_full_disk_stops_the_run_in_one_line(new_run, go, tmp_path, full_disk)
     run = new_run(replace(SHORT, iterations=4))
     restore_run(run, folder)
     with full_disk(200_000), pytest.raises(DataError) as caught:
-        go(run, folder)
+        # No worker: it would pass batches on through a file in shared memory, which the limit here forbids it too.
+        go(run, folder, workers=0)
     assert str(caught.value).startswith(f"{folder / 'training_state.pt'}: cannot be written (")
     assert "\n" not in str(caught.value)
     assert kept == ((folder / "training_state.pt").read_bytes(), (folder / "model.safetensors").read_bytes())
@@ -292,7 +296,7 @@ def test_a_full_disk_stops_the_run_in_one_line(new_run, go, tmp_path, full_disk)
 
 def test_a_disk_too_full_for_the_log(new_run, go, tmp_path, full_disk):
     with full_disk(120), pytest.raises(DataError) as caught:
-        go(new_run(), tmp_path)
+        go(new_run(), tmp_path, workers=0)
     assert str(caught.value).startswith(f"{tmp_path / 'log.csv'}: cannot be written (")
 
 

@@ -1,0 +1,121 @@
+"""The command line as a whole: help, faults in one line, exit codes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from frcnn_cli import __version__
+from frcnn_cli.cli import COMMANDS
+
+ALL = list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_every_command_has_help_with_an_example(run_frcnn, command):
+    outcome = run_frcnn(command, "--help")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    examples = [line for line in outcome.out.splitlines() if line.strip().startswith(f"frcnn {command} ")]
+    assert len(examples) >= 2
+    # every option says what it does: its name is followed by text, on its line or the next
+    options = outcome.out.split("Options:")[1]
+    for entry in re.split(r"\n(?=  -)", options)[1:]:
+        words = re.sub(r"^\s*-\S+(, --\S+)?|\[default: [^]]*\]|\[required\]", "", entry).split()
+        assert len(words) >= 2 or "-h, --help" in entry, entry
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_examples_name_real_options(run_frcnn, command):
+    text = run_frcnn(command, "--help").out
+    description, options = text.split("Options:")
+    for example in re.findall(rf"^\s*frcnn {command} .*$", description, flags=re.MULTILINE):
+        for name in re.findall(r"(?<= )--?[a-z][\w-]*", example):
+            assert re.search(rf"(^|[ ,]){name}\b", options, flags=re.MULTILINE), (example, name)
+
+
+def test_help_and_version(run_frcnn):
+    outcome = run_frcnn("--help")
+    assert outcome.code == 0
+    for name, summary in COMMANDS.items():
+        assert re.search(rf"{name} +{re.escape(summary)}", outcome.out)
+    assert run_frcnn("--version").out.split()[-1] == __version__
+
+
+def test_no_command_shows_the_help(run_frcnn):
+    outcome = run_frcnn()
+    assert outcome.code == 2
+    assert outcome.err.startswith("Usage: frcnn ")
+    assert "compress-svd" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["find"], "no such command 'find'; there are propose, train, compress-svd, detect, eval"),
+        (["--nonsense"], "No such option"),
+        (["detect"], "Missing argument 'IMAGE...'"),
+        (["detect", "a.jpg", "--colour"], "No such option"),
+        (["detect", "a.jpg", "--score", "3"], "'--score'"),
+        (["detect", "a.jpg", "--score", "high"], "'--score'"),
+        (["detect", "a.jpg", "--max-detections", "0"], "'--max-detections'"),
+        (["detect", "a.jpg", "--weights"], "'--weights' requires an argument"),
+        (["eval", "--voc", ".", "--metric", "coco"], "'--metric'"),
+        (["eval"], "give --voc ROOT, or --coco"),
+        (["eval", "--coco", "a.json"], "--coco needs --images"),
+        (["eval", "--voc", ".", "--coco", "a.json"], "give one"),
+        (["propose", "-o", "p.npz"], "give images or folders, or a data set"),
+        (["propose", "a.jpg", "--voc", ".", "-o", "p.npz"], "give images or folders, or a data set"),
+        (["propose", "a.jpg", "-o", "p.txt"], "proposals are written as .npz"),
+        (["propose", "a.jpg"], "'-o'"),
+        (["propose", "a.jpg", "-o", "p.npz", "--mode", "slow"], "'--mode'"),
+        (["propose", "a.jpg", "-o", "p.npz", "--workers", "0"], "'--workers'"),
+        (["propose", "a.jpg", "-o", "p.npz", "--seed", "-1"], "'--seed'"),
+        (["compress-svd", "a.safetensors"], "'-o'"),
+        (["compress-svd", "a.safetensors", "-o", "b"], "give ranks"),
+        (["compress-svd", "a.safetensors", "-o", "b", "--fc6", "3", "--energy", "0.5"], "give ranks"),
+        (["compress-svd", "a.safetensors", "-o", "b", "--energy", "1.5"], "'--energy'"),
+        (["compress-svd", "a.safetensors", "-o", "b", "--fc6", "0"], "'--fc6'"),
+        (["train"], "--output"),
+        (["train", "--output", "run"], "give --voc ROOT, or --coco"),
+        (["train", "--output", "run", "--short-side", "wide"], "'--short-side'"),
+        (["train", "--output", "run", "--short-side", ","], "--short-side"),
+        (["train", "--output", "run", "--background-iou", "0.5", "0.1"], "--background-iou"),
+        (["train", "--output", "run", "--rois-per-batch", "1"], "--rois-per-batch"),
+        (["detect", "a.jpg", "--device", "abacus"], "--device abacus"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(run_frcnn, tmp_path, monkeypatch, arguments, fault):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jpg").touch()
+    outcome = run_frcnn(*arguments)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert len(outcome.err.splitlines()) == 1
+    assert outcome.err.startswith("frcnn: ")
+    assert fault in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_as_a_module(run_process):
+    outcome = run_process("-m", "frcnn_cli", "--version")
+    assert outcome == (0, f"frcnn, version {__version__}\n", "")
+    wrong = run_process("-m", "frcnn_cli", "find")
+    assert wrong.code == 2
+    assert len(wrong.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["propose", "--help"]])
+def test_help_does_not_wait_for_torch(run_process, arguments):
+    code = f"import sys; from frcnn_cli.cli import main; main({arguments}); print('torch' in sys.modules)"
+    outcome = run_process("-c", code)
+    assert outcome.out.startswith("Usage: frcnn")
+    assert outcome.out.splitlines()[-1] == "False", outcome.err
+
+
+def test_proposing_does_not_wait_for_torch(run_process, tiny_voc, tmp_path):
+    image = str(tiny_voc / "JPEGImages" / "chair.jpg")
+    call = ["propose", image, "-o", str(tmp_path / "p.npz"), "--mode", "single"]
+    outcome = run_process("-c", f"import sys; from frcnn_cli.cli import main; print(main({call}), 'torch' in sys.modules)")
+    assert outcome.out == "0 False\n", outcome.err

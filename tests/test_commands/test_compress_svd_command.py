@@ -1,0 +1,115 @@
+"""`frcnn compress-svd`: the table's numbers, and a result like any other checkpoint."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from frcnn_cli.engine.checkpoint import load_checkpoint
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """{first cell: the other cells} of a table."""
+    cells = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in text.splitlines()]
+    return {row[0]: row[1:] for row in cells if len(row) > 3}
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def test_ranks(run_frcnn, tiny_checkpoint, tmp_path):
+    small = tmp_path / "small.safetensors"
+    outcome = run_frcnn("compress-svd", tiny_checkpoint, "-o", small, "--fc6", 8, "--fc7", 4)
+    assert outcome.code == 0
+    table = rows(outcome.out)
+    weights = load_checkpoint(tiny_checkpoint).state
+    for name, rank in (("fc6", 8), ("fc7", 4)):
+        weight = weights[f"head.{name}.weight"].double().numpy()
+        u, v = weight.shape
+        squares = np.linalg.svd(weight, compute_uv=False) ** 2
+        shape, shown_rank, energy, before, after, ratio = table[name]
+        assert shape == f"{u} x {v}"
+        assert number(shown_rank) == rank
+        assert float(energy.rstrip("%")) == pytest.approx(100 * squares[:rank].sum() / squares.sum(), abs=0.006)
+        assert number(before) == u * v
+        assert number(after) == rank * (u + v)
+        assert float(ratio) == pytest.approx(u * v / (rank * (u + v)), abs=0.051)
+    both = table["both"]
+    assert number(both[3]) == sum(number(table[name][3]) for name in ("fc6", "fc7"))
+    assert number(both[4]) == sum(number(table[name][4]) for name in ("fc6", "fc7"))
+    assert small.stat().st_size < tiny_checkpoint.stat().st_size
+    assert f"{small.stat().st_size / 1e6:.1f} MB" in outcome.out
+
+
+def test_one_layer_at_a_time(run_frcnn, tiny_checkpoint, tmp_path):
+    once, twice = tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
+    assert run_frcnn("compress-svd", tiny_checkpoint, "-o", once, "--fc7", 4).code == 0
+    assert load_checkpoint(once).architecture.fc6_rank is None
+    assert run_frcnn("compress-svd", once, "-o", twice, "--fc6", 8).code == 0
+    assert (load_checkpoint(twice).architecture.fc6_rank, load_checkpoint(twice).architecture.fc7_rank) == (8, 4)
+    for arguments in (("--fc6", 4), ("--energy", 0.5)):
+        outcome = run_frcnn("compress-svd", twice, "-o", tmp_path / "no.safetensors", *arguments)
+        assert outcome.code == 2
+        assert "compressed already" in outcome.err
+    assert not (tmp_path / "no.safetensors").exists()
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.99, 1])
+def test_energy(run_frcnn, tiny_checkpoint, tmp_path, fraction):
+    small = tmp_path / "small.safetensors"
+    assert run_frcnn("compress-svd", tiny_checkpoint, "-o", small, "--energy", fraction).code == 0
+    architecture = load_checkpoint(small).architecture
+    state = load_checkpoint(tiny_checkpoint).state
+    for name, rank in (("fc6", architecture.fc6_rank), ("fc7", architecture.fc7_rank)):
+        squares = torch.linalg.svdvals(state[f"head.{name}.weight"].double()).square()
+        kept = squares.cumsum(0) / squares.sum()
+        assert kept[rank - 1] >= fraction - 1e-5
+        assert rank == 1 or kept[rank - 2] < fraction + 1e-5
+
+
+def test_half(run_frcnn, tiny_checkpoint, tmp_path):
+    for name, options in (("full", []), ("half", ["--half"])):
+        run_frcnn("compress-svd", tiny_checkpoint, "-o", tmp_path / name, "--fc6", 8, *options)
+    sizes = [(tmp_path / name).stat().st_size for name in ("half", "full")]
+    assert sizes[0] == pytest.approx(sizes[1] / 2, rel=0.02)
+
+
+@pytest.mark.parametrize("rank", [33, 1000])
+def test_ranks_out_of_range(run_frcnn, tiny_checkpoint, tmp_path, rank):
+    outcome = run_frcnn("compress-svd", tiny_checkpoint, "-o", tmp_path / "a", "--fc7", rank)
+    assert outcome.code == 2
+    assert outcome.err.startswith("frcnn: --fc7: rank must be 1 to 32")
+    assert len(outcome.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_rank_changes_nothing_and_detect_and_eval_read_it(
+    run_frcnn, tiny_checkpoint, tiny_voc, tiny_proposals_path, tmp_path
+):
+    same = tmp_path / "same.safetensors"
+    assert run_frcnn("compress-svd", tiny_checkpoint, "-o", same, "--fc6", 32, "--fc7", 32).code == 0
+    results = []
+    for weights in (tiny_checkpoint, same):
+        common = ("--weights", weights, "--proposals", tiny_proposals_path, "--json")
+        found = json.loads(run_frcnn("detect", tiny_voc / "JPEGImages" / "cow.jpg", "--score", 0.1, *common).out)
+        measured = json.loads(run_frcnn("eval", "--voc", tiny_voc, "--split", "val", *common).out)
+        results.append((found[0]["detections"], measured["mAP"]))
+    (before, mean_before), (after, mean_after) = results
+    assert [entry["class"] for entry in before[:3]] == [entry["class"] for entry in after[:3]]
+    np.testing.assert_allclose([e["score"] for e in before[:3]], [e["score"] for e in after[:3]], atol=0.002)
+    assert mean_before == pytest.approx(mean_after, abs=0.02)
+
+
+def test_files_that_are_no_checkpoint(run_frcnn, tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.write_text("a letter")
+    for path in (wrong, tmp_path / "gone"):
+        outcome = run_frcnn("compress-svd", path, "-o", tmp_path / "a", "--fc6", 3)
+        assert outcome.code == 1
+        assert outcome.err.startswith(f"frcnn: {path}: ")
+        assert len(outcome.err.splitlines()) == 1

@@ -1,0 +1,162 @@
+"""`frcnn detect`: JSON, table, pictures, and files that are no pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from frcnn_cli.data.images import load_image
+from frcnn_cli.data.proposal_files import write_proposals
+from frcnn_cli.data.voc import VOC_CLASSES
+
+
+@pytest.fixture
+def detect(run_frcnn, tiny_checkpoint):
+    """Run the command with the small model; everything it makes out is reported."""
+
+    def run(*arguments, score=0.01):
+        return run_frcnn("detect", "--weights", tiny_checkpoint, "--score", score, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def image(tiny_voc) -> Path:
+    return tiny_voc / "JPEGImages" / "kitten.jpg"
+
+
+def test_json(detect, image, tiny_voc):
+    outcome = detect(image, tiny_voc / "JPEGImages" / "chair.jpg", "--json")
+    assert outcome.code == 0
+    found = json.loads(outcome.out)
+    assert [entry["image"] for entry in found] == [str(image), str(tiny_voc / "JPEGImages" / "chair.jpg")]
+    for entry in found:
+        assert list(entry) == ["image", "width", "height", "detections", "seconds"]
+        height, width = load_image(entry["image"]).shape[:2]
+        assert (entry["width"], entry["height"]) == (width, height)
+        assert list(entry["seconds"]) == ["proposals", "detection"]
+        assert min(entry["seconds"].values()) > 0
+        assert 0 < len(entry["detections"]) <= 100
+        for detection in entry["detections"]:
+            assert list(detection) == ["class", "score", "box"]
+            assert detection["class"] in VOC_CLASSES
+            assert 0.01 <= detection["score"] <= 1
+            x1, y1, x2, y2 = detection["box"]
+            assert 0 <= x1 < x2 <= width
+            assert 0 <= y1 < y2 <= height
+        scores = [detection["score"] for detection in entry["detections"]]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_options_reach_the_detector(detect, image):
+    few = json.loads(detect(image, "--json", "--max-detections", 2).out)[0]["detections"]
+    assert len(few) == 2
+    loose = json.loads(detect(image, "--json", "--nms", "0.9", "--max-detections", 5000).out)[0]["detections"]
+    tight = json.loads(detect(image, "--json", "--nms", "0.1", "--max-detections", 5000).out)[0]["detections"]
+    assert len(tight) < len(loose)
+    nothing = json.loads(detect(image, "--json", score=1).out)
+    assert nothing[0]["detections"] == []
+
+
+def test_table(detect, image):
+    outcome = detect(image, "--max-detections", 3)
+    assert outcome.code == 0
+    assert "score" in outcome.out
+    lines = [line for line in outcome.out.splitlines() if any(name in line for name in VOC_CLASSES)]
+    assert len(lines) == 3
+    assert "kitten.jpg" in outcome.out
+    assert "s an image" in outcome.err
+    nothing = detect(image, score=1)
+    assert nothing.code == 0
+    assert "kitten.jpg" in nothing.out
+    assert not any(name in nothing.out for name in VOC_CLASSES)
+
+
+def test_proposals_from_a_file(detect, image, tiny_proposals_path):
+    stored = json.loads(detect(image, "--json", "--proposals", tiny_proposals_path).out)[0]
+    made = json.loads(detect(image, "--json").out)[0]
+    assert stored["seconds"]["proposals"] is None
+    assert stored["detections"] == made["detections"]
+
+
+def test_a_folder_and_its_pictures(detect, tiny_voc, tiny_proposals_path, tmp_path):
+    folder = tiny_voc / "JPEGImages"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    outcome = detect(folder, "--proposals", tiny_proposals_path, "--save-dir", tmp_path / "found", "--json")
+    assert outcome.code == 0
+    assert len(json.loads(outcome.out)) == 10
+    assert {path.name for path in (tmp_path / "found").iterdir()} == set(before)
+    for name in before:
+        drawn, source = load_image(tmp_path / "found" / name), load_image(folder / name)
+        assert drawn.shape == source.shape
+        assert np.abs(drawn.astype(int) - source).max() > 60  # something is drawn
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert str(tmp_path / "found") in outcome.err
+
+
+def test_sources_are_not_overwritten(detect, voc_copy):
+    folder = voc_copy / "JPEGImages"
+    before = (folder / "kitten.jpg").read_bytes()
+    outcome = detect(folder / "kitten.jpg", "--save-dir", folder)
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "kitten.jpg" in outcome.err
+    assert (folder / "kitten.jpg").read_bytes() == before
+
+
+def test_images_of_one_name_give_as_many_pictures(detect, noise_image, tmp_path):
+    images = [noise_image(name, 40, 30) for name in ("x/a.png", "y/a.png", "z/a_2.png", "x/a.jpg")]
+    outcome = detect(*images, "--save-dir", tmp_path / "found", "--json")
+    assert outcome.code == 0
+    assert len(list((tmp_path / "found").iterdir())) == 4
+
+
+def test_bad_files_are_named_and_the_others_done(detect, image, tmp_path, noise_image):
+    text, cut, gone, empty = (tmp_path / name for name in ("text.jpg", "cut.jpg", "gone.jpg", "empty.jpg"))
+    text.write_text("a letter")
+    cut.write_bytes(image.read_bytes()[:2000])
+    empty.touch()
+    dot = noise_image("dot.png", 1, 1)
+    narrow = noise_image("narrow.png", 3000, 20)
+    outcome = detect(text, image, cut, gone, empty, dot, narrow, tmp_path / "nowhere", "--json")
+    assert outcome.code == 1
+    assert [entry["image"] for entry in json.loads(outcome.out)] == [str(image), str(dot), str(narrow)]
+    lines = [line.removeprefix("frcnn: ") for line in outcome.err.splitlines() if ": " in line]
+    faults = dict(line.split(": ", 1) for line in lines if line.startswith(str(tmp_path)))
+    assert set(faults) == {str(path) for path in (text, cut, gone, empty, tmp_path / "nowhere")}
+    assert "unknown format" in faults[str(text)]
+    assert "truncated" in faults[str(cut)]
+    assert "no such file" in faults[str(gone)]
+    assert "Traceback" not in outcome.err
+
+
+def test_proposals_that_do_not_fit(detect, image, tmp_path):
+    path = tmp_path / "p.npz"
+    box = np.array([[0, 0, 9, 9.0]])
+    write_proposals(path, {"chair": box}, {"sizes": {"chair": (96, 128)}})
+    missing = detect(image, image.with_name("chair.jpg"), "--json", "--proposals", path)
+    assert missing.code == 1
+    assert f"{path}: no proposals for image kitten" in missing.err
+    assert [Path(entry["image"]).stem for entry in json.loads(missing.out)] == ["chair"]
+
+    write_proposals(path, {"kitten": box}, {"sizes": {"kitten": (1280, 960)}})
+    other = detect(image, "--json", "--proposals", path)
+    assert other.code == 1
+    assert json.loads(other.out) == []
+    assert "proposals made on 1280 x 960 pixels, but the image is 128 x 96" in other.err
+
+
+@pytest.mark.parametrize("option", ["--weights", "--proposals"])
+def test_files_that_are_something_else(run_frcnn, image, option, tmp_path, tiny_checkpoint):
+    wrong = tmp_path / "wrong"
+    wrong.write_text("a letter")
+    others = [] if option == "--weights" else ["--weights", tiny_checkpoint]
+    for path in (wrong, tmp_path / "gone"):
+        outcome = run_frcnn("detect", image, option, path, *others)
+        assert outcome.code == 1
+        assert outcome.out == ""
+        assert len(outcome.err.splitlines()) == 1
+        assert outcome.err.startswith(f"frcnn: {path}: ")

@@ -1,0 +1,124 @@
+"""`frcnn eval`: the same figures from every layout, in JSON, in the table and in VOC's own files."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from frcnn_cli.data.detections import Detections
+from frcnn_cli.metrics.average_precision import evaluate
+from frcnn_cli.metrics.voc_files import read_voc_results
+
+
+@pytest.fixture
+def evaluate_tiny(run_frcnn, tiny_checkpoint, tiny_proposals_path):
+    def run(*arguments):
+        return run_frcnn("eval", "--weights", tiny_checkpoint, "--proposals", tiny_proposals_path, *arguments)
+
+    return run
+
+
+def coco_of(dataset, path) -> None:
+    """The same data set in COCO's layout; difficult objects become crowds."""
+    images, annotations = [], []
+    for number, record in enumerate(dataset.records, start=1):
+        images.append({"id": number, "file_name": record.path.name, "width": record.width, "height": record.height})
+        for box, label, difficult in zip(
+            record.objects.boxes.tolist(), record.objects.labels.tolist(), record.objects.difficult, strict=True
+        ):
+            x1, y1, x2, y2 = box
+            annotation = {"id": len(annotations), "image_id": number, "category_id": label, "iscrowd": int(difficult)}
+            annotations.append(annotation | {"bbox": [x1, y1, x2 - x1, y2 - y1]})
+    categories = [{"id": label, "name": name} for label, name in enumerate(dataset.classes, start=1)]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def test_json(evaluate_tiny, tiny_voc, tiny_dataset):
+    outcome = evaluate_tiny("--voc", tiny_voc, "--json")
+    assert outcome.code == 0
+    result = json.loads(outcome.out)
+    assert list(result) == ["metric", "mAP", "AP", "images", "seconds_per_image"]
+    assert result["metric"] == "voc"
+    assert result["images"] == 10
+    assert tuple(result["AP"]) == tiny_dataset.classes
+    there = {tiny_dataset.classes[label - 1] for r in tiny_dataset.records for label in r.objects.labels[~r.objects.difficult]}
+    values = [value for value in result["AP"].values() if value is not None]
+    assert {name for name, value in result["AP"].items() if value is not None} == there
+    assert all(0 <= value <= 1 for value in values)
+    assert result["mAP"] == pytest.approx(np.mean(values))
+    assert list(result["seconds_per_image"]) == ["proposals", "detection"]
+    assert result["seconds_per_image"]["proposals"] is None
+    assert result["seconds_per_image"]["detection"] > 0
+
+
+def test_table_and_metric_of_2007(evaluate_tiny, tiny_voc):
+    mean = {}
+    for metric in ("voc", "voc07"):
+        result = json.loads(evaluate_tiny("--voc", tiny_voc, "--metric", metric, "--json").out)
+        assert result["metric"] == metric
+        mean[metric] = result["mAP"]
+        table = evaluate_tiny("--voc", tiny_voc, "--metric", metric)
+        assert table.code == 0
+        assert re.search(rf"mAP\W+\d+\W+{result['mAP']:.4f}", table.out)
+        assert f"metric {metric}" in table.err
+    assert mean["voc"] != mean["voc07"]
+
+
+def test_coco_layout_gives_the_same(evaluate_tiny, tiny_voc, tiny_dataset, tmp_path):
+    coco_of(tiny_dataset, tmp_path / "ann.json")
+    ours = json.loads(evaluate_tiny("--voc", tiny_voc, "--json").out)
+    theirs = json.loads(
+        evaluate_tiny("--coco", tmp_path / "ann.json", "--images", tiny_voc / "JPEGImages", "--json").out
+    )
+    assert theirs["AP"] == ours["AP"]
+    assert theirs["mAP"] == ours["mAP"]
+
+
+def test_result_files_of_the_devkit(evaluate_tiny, tiny_voc, tiny_dataset, tmp_path):
+    outcome = evaluate_tiny("--voc", tiny_voc, "--json", "--output", tmp_path)
+    result = json.loads(outcome.out)
+    assert {path.name for path in tmp_path.iterdir()} >= {f"comp4_det_test_{name}.txt" for name in tiny_dataset.classes}
+    found = read_voc_results(tmp_path, "test", tiny_dataset.classes)
+    detections = [found.get(record.id, Detections.empty()) for record in tiny_dataset.records]
+    assert sum(map(len, detections)) > 100
+    again = evaluate(detections, [record.objects for record in tiny_dataset.records], 20, "voc")
+    for name, value in zip(tiny_dataset.classes, again.ap, strict=True):
+        assert (result["AP"][name] is None) == np.isnan(value)
+    assert again.mean_ap == pytest.approx(result["mAP"], abs=0.03)
+
+
+def test_voc_without_a_value(evaluate_tiny, tiny_voc, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VOC_ROOT", raising=False)
+    missing = evaluate_tiny("--voc", "--split", "val")
+    assert missing.code == 1
+    assert "VOCdevkit/VOC2007: no such folder" in missing.err
+    monkeypatch.setenv("VOC_ROOT", str(tiny_voc))
+    for arguments in (("--voc", "--split", "val", "--json"), ("--split", "val", "--json", "--voc")):
+        outcome = evaluate_tiny(*arguments)
+        assert json.loads(outcome.out)["images"] == 2
+    monkeypatch.delenv("VOC_ROOT")
+    (tmp_path / "VOCdevkit").mkdir()
+    (tmp_path / "VOCdevkit" / "VOC2007").symlink_to(tiny_voc)
+    assert json.loads(evaluate_tiny("--voc", "--split", "val", "--json").out)["images"] == 2
+
+
+def test_classes_the_model_does_not_know(evaluate_tiny, voc_copy):
+    path = voc_copy / "Annotations" / "kitten.xml"
+    path.write_text(path.read_text().replace("<name>cat</name>", "<name>unicorn</name>"))
+    outcome = evaluate_tiny("--voc", voc_copy)
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert "'unicorn'" in outcome.err
+
+
+def test_proposals_that_lack_an_image(run_frcnn, tiny_checkpoint, tiny_voc, tmp_path):
+    path = tmp_path / "p.npz"
+    run_frcnn("propose", tiny_voc / "JPEGImages" / "wine.jpg", "-o", path, "--mode", "single")
+    outcome = run_frcnn("eval", "--weights", tiny_checkpoint, "--voc", tiny_voc, "--split", "val", "--proposals", path)
+    assert outcome.code == 1
+    assert f"{path}: no proposals for image sheep" in outcome.err
+    assert "Traceback" not in outcome.err

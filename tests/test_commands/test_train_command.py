@@ -1,0 +1,256 @@
+"""`frcnn train`: faults before it starts, a run's folder, Ctrl-C and --resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from frcnn_cli.engine.checkpoint import load_checkpoint
+
+SMALL = (
+    "--backbone", "alexnet", "--backbone-weights", "none", "--fc-width", 16, "--roi-size", 2, "--short-side", 64,
+    "--long-side", 128, "--rois-per-batch", 16, "--log-every", 1, "--mode", "single", "--workers", 1,
+)  # fmt: skip
+
+
+@pytest.fixture
+def train(run_frcnn, tiny_proposals_path):
+    """Run the command at its smallest, without processes of its own."""
+
+    def run(*arguments, proposals=tiny_proposals_path, small=SMALL):
+        made = ("--proposals", proposals) if proposals else ()
+        return run_frcnn("train", *small, "--loaders", 0, *made, *arguments)
+
+    return run
+
+
+def iterations(folder: Path) -> list[int]:
+    with (folder / "log.csv").open(newline="") as file:
+        return [int(row["iteration"]) for row in csv.DictReader(file)]
+
+
+def test_a_run_and_further_iterations(train, tiny_voc, tiny_proposals_path, tmp_path, run_frcnn):
+    run = tmp_path / "run"
+    outcome = train(
+        "--voc", tiny_voc, "--output", run, "--iterations", 2, "--val-split", "val", "--val-proposals",
+        tiny_proposals_path,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == ""
+    assert "iteration 2/2  loss" in outcome.err
+    assert re.search(r"iteration 2: mAP 0\.\d{4} on tiny val \(2 images", outcome.err)
+    names = {path.name for path in run.iterdir() if not path.name.startswith("events")}
+    assert names == {"model.safetensors", "best.safetensors", "log.csv", "run.json", "training_state.pt"}
+    checkpoint = load_checkpoint(run / "model.safetensors")
+    assert (checkpoint.short_side, checkpoint.long_side, len(checkpoint.classes)) == (64, 128, 20)
+    assert checkpoint.training["iteration"] == 2
+
+    more = run_frcnn("train", "--resume", run, "--iterations", 4)
+    assert more.code == 0, more.err
+    assert load_checkpoint(run / "model.safetensors").training["iteration"] == 4
+    assert iterations(run) == [1, 2, 2, 3, 4, 4]  # losses, and the two measurements
+    assert json.loads((run / "run.json").read_text())["voc"] == str(tiny_voc)
+
+    image = tiny_voc / "JPEGImages" / "cow.jpg"
+    found = run_frcnn("detect", image, "--weights", run / "model.safetensors", "--score", 0.01, "--json")
+    assert found.code == 0
+    assert json.loads(found.out)[0]["detections"]
+
+
+def test_proposals_are_made_first_and_kept(train, tiny_voc, tmp_path):
+    run = tmp_path / "run"
+    common = ("--voc", tiny_voc, "--split", "val", "--output", run, "--iterations", 1)
+    first = train(*common, proposals=None)
+    assert first.code == 0, first.err
+    path = run / "proposals-val.npz"
+    assert f"{path}: not there, so the proposals of tiny val are made first" in first.err
+    made = path.read_bytes()
+    second = train(*common, proposals=None)
+    assert second.code == 0
+    assert "made first" not in second.err
+    assert path.read_bytes() == made
+    elsewhere = tmp_path / "mine.npz"
+    assert train(*common, proposals=elsewhere).code == 0
+    assert elsewhere.exists()
+
+
+def test_proposals_that_lack_an_image(train, tiny_voc, tmp_path, run_frcnn):
+    path = tmp_path / "p.npz"
+    run_frcnn("propose", tiny_voc / "JPEGImages" / "wine.jpg", "-o", path, "--mode", "single")
+    outcome = train("--voc", tiny_voc, "--split", "val", "--output", tmp_path / "run", proposals=path)
+    assert outcome.code == 1
+    assert f"{path}: no proposals for 1 of 2 images, such as sheep" in outcome.err
+
+
+def spoil(root: Path) -> list[str]:
+    """Six faults in as many files of a data set; return what must be named."""
+    def change(name: str, before: str, after: str) -> None:
+        path = root / "Annotations" / f"{name}.xml"
+        text = path.read_text()
+        assert re.search(before, text)
+        path.write_text(re.sub(before, after, text, count=1))
+
+    (root / "Annotations" / "astronaut.xml").write_text("not <xml")
+    change("chair", r"<xmin>\d+</xmin>", "<xmin>95</xmin>")  # right of xmax: inverted
+    change("cow", r"<xmax>\d+</xmax>", "<xmax>500</xmax>")  # outside
+    change("kingfisher", r"(?s)<xmin>(\d+)</xmin>(.*?)<xmax>\d+</xmax>", r"<xmin>10</xmin>\2<xmax>9</xmax>")  # no width
+    change("kitten", "<name>cat</name>", "<name>unicorn</name>")
+    (root / "JPEGImages" / "horses.jpg").unlink()
+    return ["astronaut.xml", "chair.xml", "cow.xml", "kingfisher.xml", "kitten.xml", "horses.jpg"]
+
+
+VOC = (
+    "aeroplane,bicycle,bird,boat,bottle,bus,car,cat,chair,cow,diningtable,dog,horse,motorbike,person,pottedplant,"
+    "sheep,sofa,train,tvmonitor"
+)
+
+
+def test_all_faults_of_a_data_set_in_one_go(train, voc_copy, tmp_path):
+    files = spoil(voc_copy)
+    run = tmp_path / "run"
+    outcome = train("--voc", voc_copy, "--classes", VOC, "--output", run, "--iterations", 1)
+    assert outcome.code == 1
+    first, *lines = outcome.err.splitlines()
+    assert first == "frcnn: copy train: 6 faults"
+    assert len(lines) == 6
+    faults = {name: next(line for line in lines if name in line) for name in files}
+    for name, fault in (
+        ("astronaut.xml", "not XML"), ("chair.xml", "is inverted"), ("cow.xml", "outside the image"),
+        ("kingfisher.xml", "has no area"), ("kitten.xml", "unknown class 'unicorn'"), ("horses.jpg", "no such image"),
+    ):  # fmt: skip
+        assert fault in faults[name]
+    assert not run.exists()
+
+    skipped = train("--voc", voc_copy, "--classes", VOC, "--output", run, "--iterations", 1, "--skip-faulty")
+    assert skipped.code == 0, skipped.err
+    assert "copy train: 6 faults skipped" in skipped.err
+    assert load_checkpoint(run / "model.safetensors").training["images"] == 6
+
+
+def test_a_truncated_photograph_is_found_before_training(train, voc_copy, tmp_path):
+    path = voc_copy / "JPEGImages" / "cow.jpg"
+    path.write_bytes(path.read_bytes()[:2500])
+    outcome = train("--voc", voc_copy, "--output", tmp_path / "run", "--iterations", 1)
+    assert outcome.code == 1
+    assert f"{path}: truncated image" in outcome.err
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_no_object_at_all(train, voc_copy, tmp_path):
+    for path in (voc_copy / "Annotations").iterdir():
+        path.write_text(re.sub("(?s)<object>.*</object>", "", path.read_text()))
+    outcome = train("--voc", voc_copy, "--output", tmp_path / "run", "--iterations", 1)
+    assert outcome.code == 1
+    assert len([line for line in outcome.err.splitlines() if line.startswith("frcnn: ")]) == 1
+    assert "no image has an object" in outcome.err
+
+
+def test_what_cannot_be_resumed(train, run_frcnn, tiny_voc, tmp_path):
+    nothing = run_frcnn("train", "--resume", tmp_path)
+    assert nothing.code == 1
+    assert nothing.err.startswith(f"frcnn: {tmp_path / 'run.json'}: no such file")
+    run = tmp_path / "run"
+    assert train("--voc", tiny_voc, "--output", run, "--iterations", 1).code == 0
+    for option, value in (
+        ("--backbone", "vgg16"), ("--optimizer", "adamw"), ("--fc-width", 32), ("--roi-size", 3),
+    ):  # fmt: skip
+        outcome = run_frcnn("train", "--resume", run, "--iterations", 2, option, value)
+        assert outcome.code == 2, (option, outcome.err)
+        assert outcome.err.startswith(f"frcnn: {option} {value}: the run in {run} ")
+        assert len(outcome.err.splitlines()) == 1
+    (run / "run.json").write_text("no settings")
+    outcome = run_frcnn("train", "--resume", run)
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_ctrl_c_and_resume(tiny_voc, tiny_proposals_path, tmp_path, run_process, run_frcnn):
+    run = tmp_path / "run"
+    stopped = run_process(
+        "-m", "frcnn_cli", "train", *SMALL, "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--output", run,
+        "--iterations", 100_000, interrupt=lambda: (run / "log.csv").exists() and len(iterations(run)) >= 2,
+    )  # fmt: skip
+    assert stopped.code == 130, stopped.err
+    assert "Traceback" not in stopped.err
+    last = stopped.err.splitlines()[-1]
+    assert re.fullmatch(
+        rf"frcnn: stopped after iteration \d+ of 100000; all is saved in {run}; go on with: frcnn train --resume {run}",
+        last,
+    )
+    done = int(re.search(r"iteration (\d+) of", last)[1])
+    assert load_checkpoint(run / "model.safetensors").training["iteration"] == done
+    assert not list(run.glob(".*"))
+
+    resumed = run_frcnn("train", "--resume", run, "--iterations", done + 2, "--loaders", 0)
+    assert resumed.code == 0, resumed.err
+    assert f"iterations {done + 1} to {done + 2}" in resumed.err
+    assert iterations(run) == list(range(1, done + 3))
+
+
+def test_weights_that_would_need_a_download(train, tiny_voc, tmp_path):
+    outcome = train(
+        "--voc", tiny_voc, "--output", tmp_path / "run", "--iterations", 1, "--backbone", "vgg16",
+        "--backbone-weights", "imagenet",
+    )  # fmt: skip
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith("frcnn: ImageNet weights of vgg16")
+    assert "--allow-download" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fault"),
+    [
+        (["--backbone", "no_such_net"], 2, "unknown backbone 'no_such_net'"),
+        (["--backbone-weights", "gone.pth"], 1, "gone.pth: no such file"),
+        (["--init", "gone.safetensors"], 1, "gone.safetensors: no such file"),
+        (["--voc", "gone"], 1, "gone: no such folder"),
+        (["--split", "gone"], 1, "splits there are: test, train, val"),
+        (["--output", "taken"], 1, "taken"),
+    ],
+)
+def test_faults_of_the_call(train, tiny_voc, tmp_path, monkeypatch, arguments, code, fault):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    outcome = train("--voc", tiny_voc, "--output", "run", "--iterations", 1, *arguments)
+    assert outcome.code == code, outcome.err
+    assert "Traceback" not in outcome.err
+    assert fault in outcome.err.splitlines()[-1]
+    assert len([line for line in outcome.err.splitlines() if line.startswith("frcnn: ")]) == 1
+
+
+def test_further_training_of_a_compressed_model(train, run_frcnn, tiny_checkpoint, tiny_voc, tmp_path):
+    small = tmp_path / "small.safetensors"
+    assert run_frcnn("compress-svd", tiny_checkpoint, "-o", small, "--fc6", 6, "--fc7", 5).code == 0
+    run = tmp_path / "run"
+    outcome = train("--voc", tiny_voc, "--init", small, "--output", run, "--iterations", 1, "--lr", 1e-9)
+    assert outcome.code == 0, outcome.err
+    before, after = load_checkpoint(small), load_checkpoint(run / "model.safetensors")
+    assert after.architecture == before.architecture
+    assert after.normalisation == before.normalisation
+    # at this learning rate the detector is what it was, target normalisation folded and unfolded again
+    for name, value in before.state.items():
+        torch.testing.assert_close(after.state[name], value, atol=1e-4, rtol=1e-3)
+    more = run_frcnn("train", "--resume", run, "--iterations", 2)
+    assert more.code == 0, more.err
+
+
+def test_coco_layout(train, tiny_dataset, tiny_voc, tmp_path):
+    cat = next(record for record in tiny_dataset.records if record.id == "kitten")
+    x1, y1, x2, y2 = map(float, cat.objects.boxes[0])
+    annotation = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+    content = {
+        "images": [{"id": 7, "file_name": "kitten.jpg", "width": cat.width, "height": cat.height}],
+        "annotations": [annotation],
+        "categories": [{"id": 3, "name": "cat"}],
+    }
+    (tmp_path / "ann.json").write_text(json.dumps(content))
+    run = tmp_path / "run"
+    arguments = ("--coco", tmp_path / "ann.json", "--images", tiny_voc / "JPEGImages", "--output", run)
+    outcome = train(*arguments, "--iterations", 1)
+    assert outcome.code == 0, outcome.err
+    assert load_checkpoint(run / "model.safetensors").classes == ("cat",)
