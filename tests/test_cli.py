@@ -117,5 +117,7 @@ def test_help_does_not_wait_for_torch(run_process, arguments):
 def test_proposing_does_not_wait_for_torch(run_process, tiny_voc, tmp_path):
     image = str(tiny_voc / "JPEGImages" / "chair.jpg")
     call = ["propose", image, "-o", str(tmp_path / "p.npz"), "--mode", "single"]
-    outcome = run_process("-c", f"import sys; from frcnn_cli.cli import main; print(main({call}), 'torch' in sys.modules)")
+    outcome = run_process(
+        "-c", f"import sys; from frcnn_cli.cli import main; print(main({call}), 'torch' in sys.modules)"
+    )
     assert outcome.out == "0 False\n", outcome.err

@@ -28,20 +28,21 @@ def test_ranks(run_frcnn, tiny_checkpoint, tmp_path):
     assert outcome.code == 0
     table = rows(outcome.out)
     weights = load_checkpoint(tiny_checkpoint).state
+    total = {"both": 0, "->": 0}
     for name, rank in (("fc6", 8), ("fc7", 4)):
         weight = weights[f"head.{name}.weight"].double().numpy()
         u, v = weight.shape
         squares = np.linalg.svd(weight, compute_uv=False) ** 2
-        shape, shown_rank, energy, before, after, ratio = table[name]
-        assert shape == f"{u} x {v}"
-        assert number(shown_rank) == rank
+        assert table[name] == [f"{u}x{v}", "100%", f"{u * v + u:,}", f"{u * v:,}"]
+        shapes, energy, parameters, multiply_adds = table[f"-> t={rank}"]
+        assert shapes == f"{rank}x{v}, {u}x{rank}"
         assert float(energy.rstrip("%")) == pytest.approx(100 * squares[:rank].sum() / squares.sum(), abs=0.006)
-        assert number(before) == u * v
-        assert number(after) == rank * (u + v)
-        assert float(ratio) == pytest.approx(u * v / (rank * (u + v)), abs=0.051)
-    both = table["both"]
-    assert number(both[3]) == sum(number(table[name][3]) for name in ("fc6", "fc7"))
-    assert number(both[4]) == sum(number(table[name][4]) for name in ("fc6", "fc7"))
+        assert number(multiply_adds) == rank * (u + v)
+        assert number(parameters) == rank * (u + v) + u  # the bias is kept
+        total["both"] += u * v + u
+        total["->"] += rank * (u + v) + u
+    for name, parameters in total.items():
+        assert number(table[name][2]) == parameters
     assert small.stat().st_size < tiny_checkpoint.stat().st_size
     assert f"{small.stat().st_size / 1e6:.1f} MB" in outcome.out
 

@@ -44,7 +44,11 @@ def test_json(evaluate_tiny, tiny_voc, tiny_dataset):
     assert result["metric"] == "voc"
     assert result["images"] == 10
     assert tuple(result["AP"]) == tiny_dataset.classes
-    there = {tiny_dataset.classes[label - 1] for r in tiny_dataset.records for label in r.objects.labels[~r.objects.difficult]}
+    there = {
+        tiny_dataset.classes[label - 1]
+        for r in tiny_dataset.records
+        for label in r.objects.labels[~r.objects.difficult]
+    }
     values = [value for value in result["AP"].values() if value is not None]
     assert {name for name, value in result["AP"].items() if value is not None} == there
     assert all(0 <= value <= 1 for value in values)

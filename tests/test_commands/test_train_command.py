@@ -89,6 +89,7 @@ def test_proposals_that_lack_an_image(train, tiny_voc, tmp_path, run_frcnn):
 
 def spoil(root: Path) -> list[str]:
     """Six faults in as many files of a data set; return what must be named."""
+
     def change(name: str, before: str, after: str) -> None:
         path = root / "Annotations" / f"{name}.xml"
         text = path.read_text()

@@ -75,7 +75,7 @@ def go(train_set, tiny_proposals):
     """Train a run into a folder."""
 
     def train_into(
-        run: Run, folder: Path, listener: Listener | None = None, validation=None, workers: int = 1
+        run: Run, folder: Path, listener: Listener | None = None, validation=None, workers: int = 0
     ) -> Listener:
         listener = listener or Listener()
         folder.mkdir(exist_ok=True)
@@ -96,7 +96,8 @@ def assert_same_tensors(a: dict, b: dict) -> None:
         assert torch.equal(value, b[name]), name
 
 
-def test_eight_images_are_learnt_by_heart(train_set, tiny_dataset, tiny_proposals, go, tmp_path):
+def test_eight_images_are_learnt_by_heart(tiny_dataset, tiny_proposals, tmp_path):
+    """The last stage and the head learn 200 times from the same 8 images, and then find their objects again."""
     torch.manual_seed(0)
     by_heart = replace(tiny_dataset, records=tuple(r for r in tiny_dataset.records if r.id not in ("horses", "wine")))
     assert len(by_heart) == 8
@@ -105,16 +106,18 @@ def test_eight_images_are_learnt_by_heart(train_set, tiny_dataset, tiny_proposal
         optimizer="adamw",
         lr=0.002,
         weight_decay=0.0,
-        backbone_lr_factor=0.3,
+        backbone_lr_factor=0.1,
         schedule=Schedule("cosine"),
-        sampling=SamplingConfig(2, 128),
-        scales=Scales((96,), 160),
+        sampling=SamplingConfig(2, 128, background_iou=(0.0, 0.5)),  # what is never seen is not learnt by heart
+        scales=Scales((128,), 400),
         flip_probability=0.0,
         dropout=0.0,
         log_every=1,
     )
     model = FastRCNN(Architecture("efficientnet_lite0", len(by_heart.classes), 4, 64), config.dropout)
     load_backbone_weights(model.backbone, "efficientnet_lite0", "imagenet")
+    for name, parameter in model.backbone.named_parameters():
+        parameter.requires_grad_("blocks.6." in name)
     run = start_run(model, NORMALISATIONS["half"], by_heart, tiny_proposals, config)
     listener = Listener()
     train(run, by_heart, tiny_proposals, tmp_path, listener, workers=0)
@@ -122,9 +125,8 @@ def test_eight_images_are_learnt_by_heart(train_set, tiny_dataset, tiny_proposal
     first, last = sum(listener.losses[:20]) / 20, sum(listener.losses[-20:]) / 20
     detector = Detector.load(tmp_path / "model.safetensors")
     found = evaluate_dataset(detector, by_heart, tiny_proposals).ap
-    print(first, last, found.mean_ap, found.ap)
-    assert last < 0.4 * first
-    assert found.mean_ap > 0.8
+    assert last < 0.3 * first
+    assert found.mean_ap > 0.85
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
