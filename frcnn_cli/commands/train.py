@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.batches import Scales
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.proposer import ProposalConfig
-from frcnn_cli.engine.run import MODEL_FILE, Run, restore_run, start_run
+from frcnn_cli.engine.run import MODEL_FILE, STATE_FILE, Run, restore_run, start_run
 from frcnn_cli.engine.trainer import Validation
 from frcnn_cli.engine.trainer import train as run_training
 from frcnn_cli.engine.training_config import Schedule, TrainingConfig
@@ -44,6 +45,9 @@ from frcnn_cli.files import atomic_write, reason
 SETTINGS_FILE = "run.json"
 LASTING = ("backbone", "fc_width", "roi_size", "normalisation", "optimizer")
 """What the state of a run is made for, so that --resume cannot change it."""
+
+BUILDING = ("backbone", "backbone_weights", "fc_width", "roi_size", "normalisation")
+"""What a new model is built by."""
 
 
 def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
@@ -124,8 +128,12 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
     """
     if given["resume"]:
         data, given = _stored_settings(ctx, data, given)
-    if given["output"] is None:
+    elif given["output"] is None:
         raise UsageError("where to? give --output DIR, or --resume DIR")
+    elif (given["output"] / STATE_FILE).exists():
+        raise UsageError(f"--output {given['output']}: holds a run already; --resume it, or choose another folder")
+    if given["init"]:
+        _refuse(ctx, BUILDING, "the model of --init is as it is")
     config = _config(given)
     device = pick_device(given["device"])
 
@@ -274,10 +282,18 @@ def _store_settings(data: DatasetOptions, given: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
 
+def _refuse(ctx: click.Context, names: Sequence[str], why: str) -> None:
+    """Options that would have no effect are a misunderstanding."""
+    for name in names:
+        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')}: {why}")
+
+
 def _stored_settings(
     ctx: click.Context, data: DatasetOptions, given: dict[str, Any]
 ) -> tuple[DatasetOptions, dict[str, Any]]:
     """The options of an earlier run; those named on this command line replace them."""
+    _refuse(ctx, ("output", "init"), "--resume goes on in its own folder, from its own state")
     path = given["resume"] / SETTINGS_FILE
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))

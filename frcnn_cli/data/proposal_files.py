@@ -206,13 +206,16 @@ class PartialProposals:
         """
         _write(self._file(image_id), [(image_id, boxes)], {}, {image_id: (width, height)})
 
-    def finish(self) -> None:
-        """Make the proposal file of everything added, in the order of the ids, and remove the folder.
+    def finish(self, ids: Iterable[str] | None = None) -> None:
+        """Make the proposal file, in the order of the ids, and remove the folder.
+
+        Args:
+            ids: the images it is to hold; None for all that were added, those of an earlier run included.
 
         Raises:
-            DataError: a stored result is damaged, or the file cannot be written.
+            DataError: a stored result is missing or damaged, or the file cannot be written.
         """
-        ids = sorted(self.done_ids())
+        ids = sorted(self.done_ids() if ids is None else ids)
         sizes: dict[str, tuple[int, int]] = {}
 
         def stored() -> Iterator[tuple[str, np.ndarray]]:

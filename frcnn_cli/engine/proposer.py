@@ -113,7 +113,7 @@ def propose_images(
         ) from None
     if faults:
         raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))
-    partial_file.finish()
+    partial_file.finish(item.id for item in items)
     return boxes
 
 

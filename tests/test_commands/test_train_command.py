@@ -12,10 +12,12 @@ import torch
 
 from frcnn_cli.engine.checkpoint import load_checkpoint
 
-SMALL = (
-    "--backbone", "alexnet", "--backbone-weights", "none", "--fc-width", 16, "--roi-size", 2, "--short-side", 64,
-    "--long-side", 128, "--rois-per-batch", 16, "--log-every", 1, "--mode", "single", "--workers", 1,
+NEW = ("--backbone", "alexnet", "--backbone-weights", "none", "--fc-width", 16, "--roi-size", 2)
+QUICK = (
+    "--short-side", 64, "--long-side", 128, "--rois-per-batch", 16, "--log-every", 1, "--mode", "single",
+    "--workers", 1,
 )  # fmt: skip
+SMALL = (*NEW, *QUICK)
 
 
 @pytest.fixture
@@ -62,20 +64,20 @@ def test_a_run_and_further_iterations(train, tiny_voc, tiny_proposals_path, tmp_
     assert json.loads(found.out)[0]["detections"]
 
 
-def test_proposals_are_made_first_and_kept(train, tiny_voc, tmp_path):
+def test_proposals_are_made_first_and_kept(train, run_frcnn, tiny_voc, tmp_path):
     run = tmp_path / "run"
-    common = ("--voc", tiny_voc, "--split", "val", "--output", run, "--iterations", 1)
-    first = train(*common, proposals=None)
+    common = ("--voc", tiny_voc, "--split", "val", "--iterations", 1)
+    first = train(*common, "--output", run, proposals=None)
     assert first.code == 0, first.err
     path = run / "proposals-val.npz"
     assert f"{path}: not there, so the proposals of tiny val are made first" in first.err
     made = path.read_bytes()
-    second = train(*common, proposals=None)
-    assert second.code == 0
+    second = run_frcnn("train", "--resume", run, "--iterations", 2)
+    assert second.code == 0, second.err
     assert "made first" not in second.err
     assert path.read_bytes() == made
     elsewhere = tmp_path / "mine.npz"
-    assert train(*common, proposals=elsewhere).code == 0
+    assert train(*common, "--output", tmp_path / "other", proposals=elsewhere).code == 0
     assert elsewhere.exists()
 
 
@@ -208,7 +210,6 @@ def test_weights_that_would_need_a_download(train, tiny_voc, tmp_path):
     [
         (["--backbone", "no_such_net"], 2, "unknown backbone 'no_such_net'"),
         (["--backbone-weights", "gone.pth"], 1, "gone.pth: no such file"),
-        (["--init", "gone.safetensors"], 1, "gone.safetensors: no such file"),
         (["--voc", "gone"], 1, "gone: no such folder"),
         (["--split", "gone"], 1, "splits there are: test, train, val"),
         (["--output", "taken"], 1, "taken"),
@@ -224,11 +225,19 @@ def test_faults_of_the_call(train, tiny_voc, tmp_path, monkeypatch, arguments, c
     assert len([line for line in outcome.err.splitlines() if line.startswith("frcnn: ")]) == 1
 
 
+def test_init_from_a_missing_file(train, tiny_voc, tmp_path):
+    gone = tmp_path / "gone.safetensors"
+    outcome = train("--voc", tiny_voc, "--output", tmp_path / "run", "--init", gone, small=QUICK)
+    assert (outcome.code, outcome.err) == (1, f"frcnn: {gone}: no such file\n")
+
+
 def test_further_training_of_a_compressed_model(train, run_frcnn, tiny_checkpoint, tiny_voc, tmp_path):
     small = tmp_path / "small.safetensors"
     assert run_frcnn("compress-svd", tiny_checkpoint, "-o", small, "--fc6", 6, "--fc7", 5).code == 0
     run = tmp_path / "run"
-    outcome = train("--voc", tiny_voc, "--init", small, "--output", run, "--iterations", 1, "--lr", 1e-9)
+    outcome = train(
+        "--voc", tiny_voc, "--init", small, "--output", run, "--iterations", 1, "--lr", 1e-9, small=QUICK
+    )  # fmt: skip
     assert outcome.code == 0, outcome.err
     before, after = load_checkpoint(small), load_checkpoint(run / "model.safetensors")
     assert after.architecture == before.architecture
@@ -238,6 +247,20 @@ def test_further_training_of_a_compressed_model(train, run_frcnn, tiny_checkpoin
         torch.testing.assert_close(after.state[name], value, atol=1e-4, rtol=1e-3)
     more = run_frcnn("train", "--resume", run, "--iterations", 2)
     assert more.code == 0, more.err
+
+
+def test_a_finished_run_is_not_overwritten(train, run_frcnn, tiny_checkpoint, tiny_voc, tmp_path):
+    run = tmp_path / "run"
+    assert train("--voc", tiny_voc, "--output", run, "--iterations", 1).code == 0
+    before = (run / "model.safetensors").read_bytes()
+    for again, fault in (
+        (train("--voc", tiny_voc, "--output", run, "--iterations", 1), "holds a run already"),
+        (run_frcnn("train", "--resume", run, "--output", tmp_path / "other"), "--output: --resume goes on"),
+        (run_frcnn("train", "--init", tiny_checkpoint, "--backbone", "vgg16", "--output", tmp_path / "b"), "--init"),
+    ):
+        assert again.code == 2
+        assert fault in again.err.splitlines()[-1]
+    assert (run / "model.safetensors").read_bytes() == before
 
 
 def test_coco_layout(train, tiny_dataset, tiny_voc, tmp_path):

@@ -125,3 +125,13 @@ def test_ctrl_c_and_the_same_command_again(tiny_voc, tmp_path, run_process, work
         whole = run_process(*command, tmp_path / "whole.npz")
         assert whole.code == 0
         assert (tmp_path / "cut.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_what_another_run_left_behind_stays_out_of_the_file(items, tmp_path):
+    output = tmp_path / "p.npz"
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    with pytest.raises(DataError):
+        propose_images([items[0], ImageFile(bad)], output, QUICK)
+    propose_images([items[1]], output, QUICK)
+    assert ProposalFile(output).ids == (items[1].id,)
