@@ -12,6 +12,5 @@ frcnn train --voc "$voc" --split train_balanced --val-split val --output "$run" 
   --backbone efficientnet_lite0 --iterations 5000 --seed 1 \
   --optimizer adamw --lr 3e-4 --backbone-lr-factor 0.33 --weight-decay 0.05 --schedule cosine --warmup 200 \
   --short-side 320,400,480 --long-side 800 --eval-every 2500 --checkpoint-every 250 --log-every 25
-frcnn compress-svd "$run/model.safetensors" -o frcnn_cli/models/efficientnet_lite0_voc.safetensors \
-  --fc6 192 --fc7 192 --half
+frcnn compress-svd "$run/model.safetensors" -o frcnn_cli/models/efficientnet_lite0_voc.safetensors --fc6 256 --half
 frcnn eval --voc "$voc" --split val --proposals "$run/proposals-val.npz"
