@@ -2,9 +2,10 @@
 
     python scripts/bench_detection.py [--weights CHECKPOINT] [--images DIR] [--repeats 5] [--json FILE]
 
-Each part is timed side by side with what it replaces, in turn (A B A B ...), and the median is printed: times depend on
-the machine, ratios hardly do. RoI pooling is compared with torchvision.ops.roi_pool on the same map and RoIs; the
-head of the model with the same head before compression (its two layers multiplied together again).
+Each part is timed side by side with what it replaces, in turn (A B A B ...), and medians are compared: times depend on
+the machine, ratios hardly do, so those are printed (--json has the seconds). RoI pooling is compared with
+torchvision.ops.roi_pool on the same map and RoIs; the head of the model with the same head before compression (its two
+layers multiplied together again).
 """
 
 from __future__ import annotations
@@ -79,7 +80,6 @@ def time_image(detector: Detector, image, repeats: int) -> dict[str, float]:
         "head": lambda: model.head(pooled),
         "head, uncompressed": lambda: full_head(pooled),
         "decode and NMS": lambda: select_detections(probabilities, deltas, proposals, (width, height), 0.05, 0.3, 100),
-        "all but proposals": lambda: model.score(tensor[0], proposals * ratio),
     }
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     for repeat in range(repeats + 1):
@@ -112,17 +112,17 @@ def uncompressed(head: nn.Module) -> Callable[[torch.Tensor], object]:
 
 
 def print_table(means: dict[str, float], count: int, boxes: float) -> None:
-    """The parts, and the two comparisons."""
-    table = Table("part", "ms an image", "beside", "ms", "ratio")
-    for column in table.columns[1:]:
+    """Each part's share of a detection, and how much longer what it is compared with takes."""
+    table = Table("part", "share", "beside", "takes")
+    for column in (table.columns[1], table.columns[3]):
         column.justify = "right"
-    peers = {"RoI pooling": "RoI pooling, torchvision", "head": "head, uncompressed"}
-    for name in ("proposals", "backbone", "RoI pooling", "head", "decode and NMS", "all but proposals"):
-        row = [name, f"{1000 * means[name]:.0f}"]
-        if name in peers:
-            peer = peers[name]
-            row += [peer.split(", ")[1], f"{1000 * means[peer]:.0f}", f"{means[peer] / means[name]:.1f}"]
-        table.add_row(*row)
+    peers = {"RoI pooling": "torchvision.ops.roi_pool", "head": "the head before compression"}
+    keys = {"RoI pooling": "RoI pooling, torchvision", "head": "head, uncompressed"}
+    parts = ("proposals", "backbone", "RoI pooling", "head", "decode and NMS")
+    whole = sum(means[name] for name in parts)
+    for name in parts:
+        peer = (peers[name], f"{means[keys[name]] / means[name]:.1f} times as long") if name in peers else ()
+        table.add_row(name, f"{means[name] / whole:.1%}", *peer)
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(f"means over {count} images of {boxes:.0f} proposals each, {torch.get_num_threads()} threads")
