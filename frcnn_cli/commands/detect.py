@@ -71,7 +71,7 @@ def detect(
             break
     if as_json:
         click.echo(json.dumps([_as_json(path, results[path], detector.classes) for path in results], indent=2))
-    else:
+    elif results:
         _print_table(results, detector.classes, score)
     if save_dir and results:
         err.print(f"{len(results)} picture{'s' * (len(results) != 1)} with boxes in {save_dir}")

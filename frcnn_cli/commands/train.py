@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from click.core import ParameterSource
 
 from frcnn_cli.commands.console import err
@@ -25,6 +26,7 @@ from frcnn_cli.commands.train_display import TrainingDisplay
 from frcnn_cli.core.backbones import (
     DEFAULT_BACKBONE,
     NORMALISATIONS,
+    Normalisation,
     backbone_config,
     load_backbone_weights,
 )
@@ -144,6 +146,7 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         start = load_checkpoint(given["init"])
     dataset = data.load(given["split"], classes=start.classes if given["resume"] else None)
     validation_set = _validation_set(data, given, dataset.classes)
+    model, normalisation = _model(given, config, start, dataset.classes)
     try:
         given["output"].mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,12 +157,18 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         name = given["val_split"] or "val"
         validation = Validation(validation_set, _proposals(validation_set, given["val_proposals"], name, given))
 
+    notes = {
+        "dataset": dataset.name,
+        "images": len(dataset),
+        "weights": str(given["init"] or given["backbone_weights"]),
+    }
     if given["resume"]:
-        run = Run(FastRCNN(start.architecture, config.dropout), start.classes, start.normalisation, config, None, None)
+        run = Run(model, dataset.classes, normalisation, config, None, None, notes=notes)
         restore_run(run, given["output"])
-        run.notes = {name: start.training.get(name) for name in ("weights", "dataset", "images")}
     else:
-        run = _new_run(given, config, dataset, proposals, start)
+        run = start_run(model, normalisation, dataset, proposals, config, notes)
+        if start and start.classes == dataset.classes:
+            unfold_target_normalisation(model.head.bbox_pred, run.target_mean, run.target_std)
         _store_settings(data, given)
     err.print(
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
@@ -231,43 +240,35 @@ def _proposals(dataset: Dataset, path: Path | None, split: str, given: dict[str,
     return file
 
 
-def _new_run(
-    given: dict[str, Any], config: TrainingConfig, dataset: Dataset, proposals: ProposalFile, start: Checkpoint | None
-) -> Run:
-    import torch
-
+def _model(
+    given: dict[str, Any], config: TrainingConfig, start: Checkpoint | None, classes: tuple[str, ...]
+) -> tuple[FastRCNN, Normalisation]:
+    """The model to train and its input's normalisation: a new one, or a detector that is to learn more."""
     torch.manual_seed(config.seed)
-    notes = {"dataset": dataset.name, "images": len(dataset), "weights": given["backbone_weights"]}
     if start is not None:
-        return _run_from_detector(start, config, dataset, proposals, notes | {"weights": str(given["init"])})
+        return _from_detector(start, config, classes), start.normalisation
     defaults = backbone_config(given["backbone"])
     normalisation = NORMALISATIONS[given["normalisation"]] if given["normalisation"] else defaults.normalisation
     architecture = Architecture(
         given["backbone"],
-        len(dataset.classes),
+        len(classes),
         given["roi_size"] or defaults.roi_size,
         given["fc_width"] or defaults.fc_width,
     )
     model = FastRCNN(architecture, config.dropout)
     load_backbone_weights(model.backbone, given["backbone"], given["backbone_weights"], given["allow_download"])
-    return start_run(model, normalisation, dataset, proposals, config, notes)
+    return model, normalisation
 
 
-def _run_from_detector(
-    start: Checkpoint, config: TrainingConfig, dataset: Dataset, proposals: ProposalFile, notes: dict[str, Any]
-) -> Run:
-    """Further training of a detector; for other classes than its own, the two last layers are made anew."""
-    architecture = replace(start.architecture, num_classes=len(dataset.classes))
-    model = FastRCNN(architecture, config.dropout)
-    same_classes = start.classes == dataset.classes
-    anew = () if same_classes else ("head.cls_score.", "head.bbox_pred.")
-    model.load_state_dict(model.state_dict() | {k: v.float() for k, v in start.state.items() if not k.startswith(anew)})
-    run = start_run(model, start.normalisation, dataset, proposals, config, notes)
-    if same_classes:
-        unfold_target_normalisation(model.head.bbox_pred, run.target_mean, run.target_std)
-    else:
+def _from_detector(start: Checkpoint, config: TrainingConfig, classes: tuple[str, ...]) -> FastRCNN:
+    """The model of a checkpoint; for other classes than its own, the two last layers are made anew."""
+    model = FastRCNN(replace(start.architecture, num_classes=len(classes)), config.dropout)
+    anew: tuple[str, ...] = ()
+    if start.classes != classes:
+        anew = ("head.cls_score.", "head.bbox_pred.")
         err.print("the classes are not those of --init: the last two layers start anew")
-    return run
+    model.load_state_dict(model.state_dict() | {k: v.float() for k, v in start.state.items() if not k.startswith(anew)})
+    return model
 
 
 def _store_settings(data: DatasetOptions, given: dict[str, Any]) -> None:
