@@ -145,6 +145,8 @@ def run_process(tmp_path) -> Callable[..., Outcome]:
     def run(*arguments: object, interrupt: Callable[[], bool] | None = None, cwd: Path = REPOSITORY) -> Outcome:
         out, err = tmp_path / "process.out", tmp_path / "process.err"
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+        # Started in the background of a shell, the tests themselves ignore Ctrl-C, and their children would inherit that.
+        own = signal.signal(signal.SIGINT, signal.default_int_handler)
         with out.open("w") as out_file, err.open("w") as err_file:
             process = subprocess.Popen(
                 [sys.executable, *map(str, arguments)],
@@ -154,6 +156,7 @@ def run_process(tmp_path) -> Callable[..., Outcome]:
                 env=environment,
                 start_new_session=True,  # a group of its own: Ctrl-C reaches every process of the group
             )
+            signal.signal(signal.SIGINT, own)
             try:
                 if interrupt:
                     while process.poll() is None and not interrupt():

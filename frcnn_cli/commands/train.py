@@ -28,12 +28,12 @@ from frcnn_cli.core.backbones import (
     NORMALISATIONS,
     Normalisation,
     backbone_config,
-    load_backbone_weights,
 )
 from frcnn_cli.core.model import Architecture, FastRCNN, unfold_target_normalisation
 from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.data.proposal_files import ProposalFile
 from frcnn_cli.data.samples import Dataset
+from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Scales
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.proposer import ProposalConfig

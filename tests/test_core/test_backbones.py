@@ -20,8 +20,8 @@ from frcnn_cli.core.backbones import (
     Backbone,
     backbone_config,
     build_backbone,
-    load_backbone_weights,
 )
+from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.errors import DataError, UsageError
 
 CHANNELS = {"efficientnet_lite0": 320, "vgg16": 512, "alexnet": 256, "resnet18": 512}

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from frcnn_cli.core.backbones import NORMALISATIONS, load_backbone_weights
+from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
+from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Scales
 from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.detector import DetectionConfig, Detector
