@@ -145,7 +145,7 @@ def run_process(tmp_path) -> Callable[..., Outcome]:
     def run(*arguments: object, interrupt: Callable[[], bool] | None = None, cwd: Path = REPOSITORY) -> Outcome:
         out, err = tmp_path / "process.out", tmp_path / "process.err"
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
-        # Started in the background of a shell, the tests themselves ignore Ctrl-C, and their children would inherit that.
+        # Tests started in the background of a shell ignore Ctrl-C, and their children would inherit that.
         own = signal.signal(signal.SIGINT, signal.default_int_handler)
         with out.open("w") as out_file, err.open("w") as err_file:
             process = subprocess.Popen(
