@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from frcnn_cli.data.images import load_image, save_image
-from frcnn_cli.engine.detector import DetectionConfig, Detector, detect_file
+from frcnn_cli.engine.detector import DetectionConfig, Detector, detect_image
 from frcnn_cli.pictures import draw_detections
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "tests" / "data" / "JPEGImages"
@@ -29,9 +29,9 @@ def main(output: Path) -> None:
     for names in ROWS:
         drawn = []
         for name in names:
-            path = PHOTOGRAPHS / f"{name}.jpg"
-            found = detect_file(detector, path, name, None, DetectionConfig()).detections
-            picture = draw_detections(load_image(path), found, detector.classes)
+            image = load_image(PHOTOGRAPHS / f"{name}.jpg")
+            found = detect_image(detector, image, name, None, DetectionConfig()).detections
+            picture = draw_detections(image, found, detector.classes)
             width = round(picture.shape[1] * ROW_HEIGHT / picture.shape[0])
             drawn.append(cv2.resize(picture, (width, ROW_HEIGHT), interpolation=cv2.INTER_AREA))
         rows.append(fit(drawn))

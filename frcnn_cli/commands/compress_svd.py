@@ -20,14 +20,23 @@ LAYERS = ("fc6", "fc7")
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer; `before` and `after` count weights, each one multiply-add for a RoI (u biases come on top)."""
+    """One layer, u x v; rank is None where it is left whole."""
 
     name: str
     shape: tuple[int, int]
     rank: int | None
     energy: float
-    before: int
-    after: int
+
+    @property
+    def before(self) -> int:
+        """Weights, each one multiply-add for a RoI (u biases come on top)."""
+        u, v = self.shape
+        return u * v
+
+    @property
+    def after(self) -> int:
+        """The same, of what the layer has become."""
+        return self.before if self.rank is None else self.rank * sum(self.shape)
 
 
 @click.command("compress-svd")
@@ -84,9 +93,7 @@ def _weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 def _report(name: str, weight: torch.Tensor, values: torch.Tensor, rank: int | None) -> LayerReport:
     u, v = weight.shape
-    if rank is None:
-        return LayerReport(name, (u, v), None, 1.0, u * v, u * v)
-    return LayerReport(name, (u, v), rank, float(energy(values)[rank - 1]), u * v, rank * (u + v))
+    return LayerReport(name, (u, v), rank, 1.0 if rank is None else float(energy(values)[rank - 1]))
 
 
 def _print_table(layers: list[LayerReport]) -> None:

@@ -13,7 +13,7 @@ from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.options import PATH, device_option, json_option, pick_device
 from frcnn_cli.data.images import find_images, load_image, save_image
 from frcnn_cli.data.proposal_files import ProposalFile
-from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_file
+from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_image
 from frcnn_cli.errors import DataError, FrcnnError, Interrupted
 from frcnn_cli.pictures import draw_detections
 
@@ -60,10 +60,10 @@ def detect(
     interrupted = False
     for path in progress_bar("detect")(paths) if len(paths) > 1 else paths:
         try:
-            results[path] = detect_file(detector, path, path.stem, file, config)
+            image = load_image(path)
+            results[path] = detect_image(detector, image, path.stem, file, config)
             if save_dir:
-                drawn = draw_detections(load_image(path), results[path].detections, detector.classes)
-                save_image(pictures[path], drawn)
+                save_image(pictures[path], draw_detections(image, results[path].detections, detector.classes))
         except FrcnnError as error:
             faults.append(str(error))
         except KeyboardInterrupt:
@@ -83,14 +83,14 @@ def detect(
 
 def _find(images: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
     """The image files, and the faults of paths that lead to none."""
-    sound, faults = [], []
+    found: list[Path] = []
+    faults: list[str] = []
     for path in images:
         try:
-            find_images([path])
-            sound.append(path)
+            found += find_images([path])
         except DataError as error:
             faults.append(str(error))
-    return find_images(sound), faults
+    return find_images(found), faults  # once more, as a file may be named beside its folder
 
 
 def _picture_paths(paths: list[Path], folder: Path) -> dict[Path, Path]:

