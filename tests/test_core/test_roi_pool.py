@@ -365,10 +365,10 @@ def test_types_must_be_floating_point(maps, rois):
         (MAPS[0], torch.tensor([ROI]), "input must be"),
         (MAPS, torch.tensor([ROI])[:, 1:], "boxes must be"),
         (MAPS, torch.tensor(ROI), "boxes must be"),
-        (MAPS, [torch.tensor([ROI])], r"boxes\[0\] must be"),
+        (MAPS, [torch.tensor([ROI])] * 2, r"boxes\[0\] must be"),
         (MAPS, [torch.zeros(1, 4), torch.zeros(4)], r"boxes\[1\] must be"),
-        (MAPS, [], "empty list"),
-        (MAPS, [torch.zeros(1, 4)] * 3, "batch index"),
+        (MAPS, [], "0 in the list, for 2 images"),
+        (MAPS, [torch.zeros(1, 4)] * 3, "3 in the list, for 2 images"),
     ],
 )
 def test_wrong_shapes(maps, boxes, message):
