@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from frcnn_cli.cli import main
@@ -22,6 +23,9 @@ from frcnn_cli.data.proposal_files import ProposalFile
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.data.voc import VOC_CLASSES, load_voc
 from frcnn_cli.engine.proposer import ProposalConfig, propose_images
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels then run on the CPU
 
 REPOSITORY = Path(__file__).parent.parent
 SHORT_SIDE = 96
@@ -103,8 +107,6 @@ def tiny_proposals(tiny_proposals_path) -> ProposalFile:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory) -> Path:
     """An untrained AlexNet of VOC's classes that is sure of itself: it "finds" objects with any score."""
-    import torch
-
     from frcnn_cli.core.backbones import NORMALISATIONS
     from frcnn_cli.core.model import Architecture, FastRCNN
     from frcnn_cli.engine.checkpoint import Checkpoint, save_checkpoint

@@ -21,10 +21,10 @@ def random_rois(generator: torch.Generator, count: int, images: int, width: floa
 
 
 @pytest.fixture
-def two_threads():
-    """Let torch use two threads, and give it back what it had."""
+def set_threads():
+    """Let torch use so many threads, and give it back what it had."""
     before = torch.get_num_threads()
-    yield lambda count: torch.set_num_threads(count)
+    yield torch.set_num_threads
     torch.set_num_threads(before)
 
 
@@ -99,6 +99,67 @@ def test_special_windows_equal_torchvision(name, output_size):
     assert torch.equal(roi_pool(maps, rois, output_size), ops.roi_pool(maps, rois, output_size))
 
 
+def test_ten_thousand_rois_over_fifty_maps_equal_torchvision():
+    """Of every kind, with and without the argmax, at the sizes that networks have."""
+    generator = torch.Generator().manual_seed(10)
+    for case in range(50):
+        height, width = (int(v) for v in torch.randint(1, 64, (2,), generator=generator))
+        channels = (1, 3, 16, 33, 64, 112)[case % 6]
+        maps = torch.randn(2, channels, height, width, generator=generator)
+        rois = random_rois(generator, 200, 2, width * 16, height * 16)
+        rois[::4, 1:] = (rois[::4, 1:] / 8).round() * 8  # exact halves
+        rois[1::50, 1:] = torch.tensor((0, 0, width * 16 - 1, height * 16 - 1))
+        rois[2::50, 3:] = rois[2::50, 1:3]  # one cell
+        rois = rois.float()
+        expected = ops.roi_pool(maps, rois, 7, 1 / 16)
+        assert same_bits(roi_pool(maps, rois, 7, 1 / 16), expected)
+        assert same_bits(roi_pool(maps.requires_grad_(), rois, 7, 1 / 16), expected)
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Equal, and zeros of the same sign."""
+    integer = {torch.float32: torch.int32, torch.float64: torch.int64}[a.dtype]
+    return a.dtype == b.dtype and torch.equal(a.contiguous().view(integer), b.contiguous().view(integer))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [1, 15, 16, 31, 48, 64, 80, 130, 192])
+@pytest.mark.parametrize("train", [False, True])
+def test_every_number_of_channels(channels, dtype, train):
+    """Whole vectors and rests of them, below and above the size from which the output is written past the cache."""
+    generator = torch.Generator().manual_seed(channels)
+    maps = torch.randn(1, channels, 12, 15, generator=generator, dtype=dtype).requires_grad_(train)
+    for count in (3, 150):
+        rois = random_rois(generator, count, 1, 15, 12).to(dtype)
+        assert same_bits(roi_pool(maps, rois, (6, 7)), ops.roi_pool(maps, rois, (6, 7)))
+
+
+@pytest.mark.parametrize("spoil", ["nan", "-inf", "inf", "negative zeros", "all nan", "all -inf"])
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("count", [2, 400])
+def test_special_values_equal_torchvision(spoil, train, count):
+    """400 RoIs are pooled from the maxima of 2 x 2 windows."""
+    generator = torch.Generator().manual_seed(11)
+    maps = torch.randn(1, 32, 9, 14, generator=generator)
+    chosen = torch.rand(maps.shape, generator=generator) < 0.6
+    if spoil == "negative zeros":
+        maps = torch.where(chosen, -0.0, 0.0)
+    else:
+        maps[chosen if "all" not in spoil else ...] = float(spoil.split()[-1])
+    rois = random_rois(generator, count, 1, 14, 9).float()
+    maps.requires_grad_(train)
+    assert same_bits(roi_pool(maps, rois, 3), ops.roi_pool(maps, rois, 3))
+
+
+def test_map_of_more_cells_than_int16_counts():
+    """The argmax is int32 then."""
+    maps = torch.randn(1, 4, 200, 190, generator=torch.Generator().manual_seed(12))
+    rois = torch.tensor([[0, 0.0, 0, 189, 199], [0, 150.0, 180, 189, 199]])
+    own, theirs = gradients(roi_pool, maps, None, rois, 2), gradients(ops.roi_pool, maps, None, rois, 2)
+    assert torch.equal(own, theirs)
+    assert own[:, :, 180:].sum() > 4
+
+
 def test_window_wholly_outside_is_zero_though_the_map_is_negative():
     maps = torch.full((1, 2, 4, 4), -5.0)
     outside = torch.tensor([[0, 50.0, 50, 60, 60], [0, -60.0, 0, -50, 3]])
@@ -160,6 +221,13 @@ def test_input_is_not_changed():
     roi_pool(maps, rois, 2)
     assert torch.equal(maps, before[0])
     assert torch.equal(rois, before[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 0, 5), (1, 3, 4, 0), (1, 0, 4, 5)])
+def test_map_without_cells_or_channels(shape):
+    """Every bin is off the map."""
+    result = roi_pool(torch.zeros(shape), torch.tensor([[0, 0.0, 0, 3, 3]]), 2)
+    assert torch.equal(result, torch.zeros(1, shape[1], 2, 2))
 
 
 def test_no_rois():
@@ -302,27 +370,28 @@ def test_half_precision_gradient_is_summed_in_float32(dtype):
     assert grad.item() == count
 
 
-def test_same_bits_with_one_and_two_threads(two_threads):
+@pytest.mark.parametrize("channels", [5, 96, 320])
+def test_same_bits_for_any_number_of_threads(set_threads, channels):
     generator = torch.Generator().manual_seed(8)
-    maps = torch.randn(2, 5, 20, 30, generator=generator)
+    maps = torch.randn(2, channels, 20, 30, generator=generator)
     rois = random_rois(generator, 101, 2, 480, 320).float()
-    weight = torch.randn(101, 5, 7, 7, generator=generator)
+    weight = torch.randn(101, channels, 7, 7, generator=generator)
     results = []
-    for threads in (1, 2):
-        two_threads(threads)
+    for threads in (1, 2, 5):
+        set_threads(threads)
         assert torch.get_num_threads() == threads
         results.append((roi_pool(maps, rois, 7, 1 / 16), gradients(roi_pool, maps, weight, rois, 7, 1 / 16)))
-    assert torch.equal(results[0][0], results[1][0])
-    assert torch.equal(results[0][1], results[1][1])
+    for output, grad in results[1:]:
+        assert same_bits(output, results[0][0])
+        assert same_bits(grad, results[0][1])
     assert torch.equal(results[0][0], ops.roi_pool(maps, rois, 7, 1 / 16))
 
 
-def test_no_second_derivative():
-    maps = torch.randn(1, 1, 3, 3, requires_grad=True)
-    pooled = roi_pool(maps, torch.tensor([[0, 0.0, 0, 2, 2]]), 1)
-    (grad,) = torch.autograd.grad(pooled.square().sum(), maps, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+def test_second_derivative():
+    """The gradient's own gradient: where the maxima are does not depend on it, so it is linear."""
+    maps = torch.randperm(60, generator=torch.Generator().manual_seed(13)).double().view(1, 2, 5, 6).requires_grad_()
+    rois = torch.tensor([[0, 0, 0, 20, 18], [0, -5, 2, 11, 30], [0, 90, 90, 99, 99]]).double()
+    assert torch.autograd.gradgradcheck(lambda m: roi_pool(m, rois, (2, 3), 0.25), (maps,))
 
 
 # --- faults

@@ -6,8 +6,8 @@ channel by channel:
     y_rj = x_i*(r, j),   i*(r, j) = argmax over the cells i of bin j of RoI r
 
 The bins cover any window, so RoIs of every size give the same number of features, which is what fully connected layers
-need. A 21 x 14 window in 7 x 7 bins has bins of 3 x 2 cells; a window of 3 x 3 has bins that share cells. Where the bins
-lie exactly, `geometry` says.
+need. A window of 21 x 14 cells in 7 x 7 bins has bins of 3 x 2; a window of 3 x 3 has bins that share cells. Where the
+bins lie exactly, `geometry` says.
 
 Backward. The derivative of a maximum is 1 for the cell that was the maximum and 0 for all others. So every output's
 gradient goes to one cell (the first in row-major order if several are equal), and a cell adds up what it gets from all
@@ -15,11 +15,11 @@ RoIs and bins whose maximum it was (equation 4):
 
     dL/dx_i = sum over r, j of [i = i*(r, j)] dL/dy_rj
 
-RoIs of an image overlap, so one cell hears from many of them; that is how the layers below learn from 64 RoIs of an image
+The RoIs of an image overlap, and one cell hears from many of them: so the layers below learn from 64 RoIs of an image
 for the price of one pass. ``scripts/draw_roi_pool.py`` draws a map, a RoI, its bins, the maxima and the gradient.
 
-Input and output are those of ``torchvision.ops.roi_pool``, equal to the bit. The kernels are ours: `cpu` (numba) and `gpu`
-(Triton); `operator` makes them known to torch.
+Input and output are those of ``torchvision.ops.roi_pool``, equal to the bit. The kernels are ours: `cpu` (numba) and
+`gpu` (Triton); `operator` makes them known to torch.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def roi_pool(
 
     Raises:
         TypeError: input or boxes are not floating point.
-        ValueError: wrong shapes, a batch index that is not one of 0 .. N - 1, a coordinate that is not finite, input and
-            boxes on two devices.
+        ValueError: wrong shapes, a batch index that is not one of 0 .. N - 1, a coordinate that is not finite, or
+            input and boxes on two devices.
     """
     rows, columns = (output_size, output_size) if isinstance(output_size, int) else output_size
     if rows < 1 or columns < 1:

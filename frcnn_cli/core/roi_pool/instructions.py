@@ -1,4 +1,4 @@
-"""What RoI pooling's CPU kernels need and numba cannot say: a maximum in vector registers, stores past the cache, prefetch.
+"""What RoI pooling's CPU kernels need and numba cannot say: maxima in vector registers, writes past the cache.
 
 Numba compiles loops over arrays well. Those over a bin would still keep the running maximum in memory, ask a million
 times whether two arrays overlap, and write the output through the cache, which fetches 200 MB only to overwrite it. The

@@ -26,7 +26,7 @@ _free: list[mmap.mmap] = []
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """torch.empty on the CPU, at a multiple of 64 bytes. Memory comes back here when the last tensor that uses it is gone.
+    """torch.empty on the CPU, at a multiple of 64 bytes; its memory comes back here when no tensor uses it any more.
 
     At most six blocks wait for use; all of them are given up as soon as none is right for a new tensor.
     """

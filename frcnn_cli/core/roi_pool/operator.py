@@ -1,7 +1,7 @@
 """RoI pooling as operators of torch: autograd, torch.compile and autocast know them, and each device has its kernels.
 
-`frcnn::roi_pool` is for inference and keeps nothing; `frcnn::roi_pool_argmax` also says where each maximum was, which is
-all that `frcnn::roi_pool_backward` needs. Outputs are channels-last.
+`frcnn::roi_pool` is for inference and keeps nothing; `frcnn::roi_pool_argmax` also says where each maximum was, as
+`frcnn::roi_pool_backward` needs to know. Outputs are channels-last.
 """
 
 from functools import partial
