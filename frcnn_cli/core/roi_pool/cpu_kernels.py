@@ -16,8 +16,10 @@ from frcnn_cli.core.roi_pool.instructions import VECTOR_BYTES, bin_maximum, pref
 _window_maximum = bin_maximum(1, decode=False)
 _maximum_4, _maximum_1 = bin_maximum(4), bin_maximum(1)
 _maximum_4_streamed, _maximum_1_streamed = bin_maximum(4, stream=True), bin_maximum(1, stream=True)
-_argmax_4, _argmax_1 = bin_maximum(4, track=True), bin_maximum(1, track=True)
-_argmax_4_streamed, _argmax_1_streamed = (bin_maximum(n, track=True, stream=True) for n in (4, 1))
+_argmax_8, _argmax_4, _argmax_1 = (bin_maximum(n, track=True) for n in (8, 4, 1))
+_argmax_8_streamed, _argmax_4_streamed, _argmax_1_streamed = (
+    bin_maximum(n, track=True, stream=True) for n in (8, 4, 1)
+)
 
 
 @compiled
@@ -112,6 +114,8 @@ def pool_slab_argmax(slab, width, begin, end, ys, xs, members, lowest, stream, o
     _, rows, columns, channels = output.shape
     lanes = VECTOR_BYTES // output.itemsize
     full = -(-(end - begin) // lanes) * lanes
+    # Eight at a time hide how long a comparison takes to become a choice of two.
+    eights = full // (8 * lanes) * 8 * lanes
     fours = full // (4 * lanes) * 4 * lanes
     whole, places = np.empty(full, slab.dtype), np.empty(full, argmax.dtype)
     for r in members:
@@ -126,10 +130,12 @@ def pool_slab_argmax(slab, width, begin, end, ys, xs, members, lowest, stream, o
                     continue
                 at = ((r * rows + i) * columns + j) * channels + begin
                 if stream:
-                    _argmax_4_streamed(lowest, slab, 0, 0, fours, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_8_streamed(lowest, slab, 0, 0, eights, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_4_streamed(lowest, slab, 0, eights, fours, y1, y2, x1, x2, 1, width, output, at, argmax)
                     _argmax_1_streamed(lowest, slab, 0, fours, full, y1, y2, x1, x2, 1, width, output, at, argmax)
                 elif full == end - begin:
-                    _argmax_4(lowest, slab, 0, 0, fours, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_8(lowest, slab, 0, 0, eights, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_4(lowest, slab, 0, eights, fours, y1, y2, x1, x2, 1, width, output, at, argmax)
                     _argmax_1(lowest, slab, 0, fours, full, y1, y2, x1, x2, 1, width, output, at, argmax)
                 else:
                     _argmax_1(lowest, slab, 0, 0, full, y1, y2, x1, x2, 1, width, whole, 0, places)

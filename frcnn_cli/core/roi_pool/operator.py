@@ -99,6 +99,7 @@ def _(grad, argmax, rois, images, height, width, spatial_scale):
 def _keep_for_backward(ctx, inputs, output):
     input, rois, _, _, spatial_scale = inputs
     ctx.save_for_backward(output[1], rois)
+    ctx.set_materialize_grads(False)  # else torch makes a gradient of the argmax: zeros, as large as itself
     ctx.map = input.shape[0], input.shape[2], input.shape[3], spatial_scale
 
 
