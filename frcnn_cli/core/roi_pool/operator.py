@@ -105,7 +105,8 @@ def _keep_for_backward(ctx, inputs, output):
 
 def _autograd(ctx, grad, _):
     argmax, rois = ctx.saved_tensors
-    return pool_backward(grad, argmax, rois, *ctx.map), None, None, None, None
+    grad_input = None if grad is None else pool_backward(grad, argmax, rois, *ctx.map)
+    return grad_input, None, None, None, None
 
 
 pool_argmax.register_autograd(_autograd, setup_context=_keep_for_backward)
