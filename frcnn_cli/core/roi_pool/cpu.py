@@ -67,16 +67,22 @@ def pool(
     by_cell = bits.permute(0, 2, 3, 1)
     fill = cpu_kernels.fill_from_cells if by_cell.is_contiguous() else cpu_kernels.fill_from_planes
     maps = (by_cell if by_cell.is_contiguous() else bits.contiguous()).numpy()
+    # A training batch has too few RoIs to pay for a copy of a map that lies cell by cell anyway.
+    in_place = argmax is not None and by_cell.is_contiguous() and channels % lanes == 0
 
     def pool_slab(worker: int, image: int, members: np.ndarray, windows: bool, begin: int, end: int) -> None:
         slab = slabs[worker]
+        if in_place:
+            cells = maps[image].reshape(height * width, channels)
+            cpu_kernels.pool_slab_argmax(cells, begin, width, begin, end, ys, xs, members, lowest, stream, out, where)
+            return
         negative_zero = fill(maps[image], begin, end, slab)
         if where is None:
             # Of 0 and -0 the first is the answer, and windows have another order.
             arguments = (windows and not negative_zero, stream, out)
             cpu_kernels.pool_slab(slab, height, width, begin, end, ys, xs, members, lowest, *arguments)
         else:
-            cpu_kernels.pool_slab_argmax(slab, width, begin, end, ys, xs, members, lowest, stream, out, where)
+            cpu_kernels.pool_slab_argmax(slab, 0, width, begin, end, ys, xs, members, lowest, stream, out, where)
 
     tasks = []
     for image, members in enumerate(_members(index, images)):

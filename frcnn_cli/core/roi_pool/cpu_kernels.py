@@ -109,15 +109,16 @@ def pool_slab(slab, height, width, begin, end, ys, xs, members, lowest, windows,
 
 
 @compiled
-def pool_slab_argmax(slab, width, begin, end, ys, xs, members, lowest, stream, output, argmax):
-    """Pool the channels of a slab for all RoIs of its image, and write which cell was the maximum."""
+def pool_slab_argmax(cells, first, width, begin, end, ys, xs, members, lowest, stream, output, argmax):
+    """Pool channels of an image, which `cells` has from `first` on, and write which cell was each maximum."""
     _, rows, columns, channels = output.shape
     lanes = VECTOR_BYTES // output.itemsize
     full = -(-(end - begin) // lanes) * lanes
     # Eight at a time hide how long a comparison takes to become a choice of two.
-    eights = full // (8 * lanes) * 8 * lanes
-    fours = full // (4 * lanes) * 4 * lanes
-    whole, places = np.empty(full, slab.dtype), np.empty(full, argmax.dtype)
+    eights = first + full // (8 * lanes) * 8 * lanes
+    fours = first + full // (4 * lanes) * 4 * lanes
+    ones = first + full
+    whole, places = np.empty(full, cells.dtype), np.empty(full, argmax.dtype)
     for r in members:
         for i in range(rows):
             y1, y2 = ys[r, i, 0], ys[r, i, 1]
@@ -128,17 +129,17 @@ def pool_slab_argmax(slab, width, begin, end, ys, xs, members, lowest, stream, o
                         output[r, i, j, c] = 0
                         argmax[r, i, j, c] = -1
                     continue
-                at = ((r * rows + i) * columns + j) * channels + begin
+                at = ((r * rows + i) * columns + j) * channels + begin - first
                 if stream:
-                    _argmax_8_streamed(lowest, slab, 0, 0, eights, y1, y2, x1, x2, 1, width, output, at, argmax)
-                    _argmax_4_streamed(lowest, slab, 0, eights, fours, y1, y2, x1, x2, 1, width, output, at, argmax)
-                    _argmax_1_streamed(lowest, slab, 0, fours, full, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_8_streamed(lowest, cells, 0, first, eights, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_4_streamed(lowest, cells, 0, eights, fours, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_1_streamed(lowest, cells, 0, fours, ones, y1, y2, x1, x2, 1, width, output, at, argmax)
                 elif full == end - begin:
-                    _argmax_8(lowest, slab, 0, 0, eights, y1, y2, x1, x2, 1, width, output, at, argmax)
-                    _argmax_4(lowest, slab, 0, eights, fours, y1, y2, x1, x2, 1, width, output, at, argmax)
-                    _argmax_1(lowest, slab, 0, fours, full, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_8(lowest, cells, 0, first, eights, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_4(lowest, cells, 0, eights, fours, y1, y2, x1, x2, 1, width, output, at, argmax)
+                    _argmax_1(lowest, cells, 0, fours, ones, y1, y2, x1, x2, 1, width, output, at, argmax)
                 else:
-                    _argmax_1(lowest, slab, 0, 0, full, y1, y2, x1, x2, 1, width, whole, 0, places)
+                    _argmax_1(lowest, cells, 0, first, ones, y1, y2, x1, x2, 1, width, whole, -first, places)
                     for c in range(begin, end):
                         output[r, i, j, c] = whole[c - begin]
                         argmax[r, i, j, c] = places[c - begin]
