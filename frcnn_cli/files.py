@@ -32,9 +32,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.tmp")
     ours = (temporary, target, target.parent, *target.parent.parents)
     try:
-        if target.exists() and not target.is_file():
-            # Renaming over /dev/null would replace the device itself.
-            raise DataError(f"{path}: cannot be written ({'a folder' if target.is_dir() else 'not a regular file'})")
+        _check_regular(target, path)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         yield temporary
@@ -47,6 +45,27 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise  # some other file the block touched
     finally:
         _remove(temporary)
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out before long work, and without a trace, that a file could not be written at its end.
+
+    Raises:
+        DataError: `path` is there and not a regular file, or its folder is none that can be written or made.
+    """
+    target = Path(os.path.realpath(path))
+    _check_regular(target, path)
+    folder = next(parent for parent in target.parents if os.path.exists(parent))
+    if not folder.is_dir():
+        raise DataError(f"{path}: cannot be written ({folder} is not a folder)")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(f"{path}: cannot be written (no permission to write into {folder})")
+
+
+def _check_regular(target: Path, path: str | Path) -> None:
+    """Refuse folders and devices: renaming a file over /dev/null would replace the device itself."""
+    if os.path.exists(target) and not target.is_file():
+        raise DataError(f"{path}: cannot be written ({'a folder' if target.is_dir() else 'not a regular file'})")
 
 
 def _remove(temporary: Path) -> None:

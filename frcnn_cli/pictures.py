@@ -1,4 +1,4 @@
-"""Pictures of detections: boxes with labels drawn on a copy of an image."""
+"""Boxes with labels, such as detections, drawn on a copy of an image."""
 
 from __future__ import annotations
 
@@ -46,16 +46,46 @@ class Label(NamedTuple):
     start: tuple[int, int]
 
 
-def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> np.ndarray:
-    """Draws boxes, class names and scores.
+class Mark(NamedTuple):
+    """A box to draw, float [4], xyxy in pixels of the image; its text, which may be empty; its colour."""
 
-    Lines and text grow with the image. Boxes are cut at the image's border and labels lie inside it; of labels that
-    compete for a place the higher score chooses first, and what has the higher score is drawn on top.
+    box: np.ndarray
+    text: str
+    color: Color
+
+
+def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> np.ndarray:
+    """Draws boxes, class names and scores; what has the higher score is drawn on top (see `draw_marks`).
 
     Args:
         image: uint8 [H, W, 3], RGB; left as it is.
-        detections: of this image. Boxes that do not touch it, or have no area, are not drawn.
+        detections: of this image.
         class_names: names of the labels 1, 2, ...; a label beyond them is shown by its number.
+
+    Returns:
+        uint8 [H, W, 3], a new RGB image.
+
+    Raises:
+        ValueError: the image is not uint8 [H, W, 3], or is empty.
+    """
+    marks = []
+    for index in np.argsort(-detections.scores, kind="stable"):
+        label = int(detections.labels[index])
+        name = class_names[label - 1] if label <= len(class_names) else f"class {label}"
+        text = f"{name} {detections.scores[index]:.2f}"
+        marks.append(Mark(detections.boxes[index], text, class_color(label)))
+    return draw_marks(image, marks)
+
+
+def draw_marks(image: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
+    """Draws boxes and their texts.
+
+    Lines and text grow with the image. Boxes are cut at the image's border and labels lie inside it; of labels that
+    compete for a place the earlier one chooses first, and what comes earlier is drawn on top.
+
+    Args:
+        image: uint8 [H, W, 3], RGB; left as it is.
+        marks: boxes that do not touch the image, or have no area, are not drawn.
 
     Returns:
         uint8 [H, W, 3], a new RGB image.
@@ -70,26 +100,24 @@ def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequ
     side = float(np.sqrt(canvas.width * canvas.height))
     thickness = max(2, round(side / 220))
 
-    drawn: list[tuple[int, Rect, Rect | None, Label | None]] = []
+    drawn: list[tuple[Color, Rect, Rect | None, Label | None]] = []
     plates: list[Rect] = []
-    for index in np.argsort(-detections.scores, kind="stable"):
-        box = _pixels(detections.boxes[index], canvas.width, canvas.height)
+    for mark in marks:
+        box = _pixels(mark.box, canvas.width, canvas.height)
         if box is None:
             continue
-        label = int(detections.labels[index])
-        name = class_names[label - 1] if label <= len(class_names) else f"class {label}"
-        tag = _fit_label(f"{name} {detections.scores[index]:.2f}", side, canvas.width, canvas.height)
+        tag = _fit_label(mark.text, side, canvas.width, canvas.height) if mark.text else None
         plate = _place(tag, box, plates, canvas.width, canvas.height) if tag else None
         if plate:
             plates.append(plate)
-        drawn.append((label, box, plate, tag))
+        drawn.append((mark.color, box, plate, tag))
 
     # All boxes come before all labels, so that no line ever crosses a text.
-    for label, box, _, _ in reversed(drawn):
-        _draw_box(draw, box, class_color(label), thickness)
-    for label, _, plate, tag in reversed(drawn):
+    for color, box, _, _ in reversed(drawn):
+        _draw_box(draw, box, color, thickness)
+    for color, _, plate, tag in reversed(drawn):
         if plate and tag:
-            _draw_label(draw, plate, tag, class_color(label))
+            _draw_label(draw, plate, tag, color)
     return np.asarray(canvas).copy()
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
-from scipy.ndimage import gaussian_filter
+
+from proposals.compiled import compiled
 
 COLOUR_BINS = 25
 TEXTURE_BINS = 10
 ORIENTATIONS = 8
-TEXTURE_SIGMA = 1.0
+
+# Opposite orientations share one projection of the gradient: its positive part belongs to one of them, its negative
+# part to the other, and the one that gets nothing is in its lowest bin.
+_PROJECTIONS = ORIENTATIONS // 2
+_FLAT = TEXTURE_BINS  # the code of a projection too small for any but the lowest bin
+_CODES = 2 * TEXTURE_BINS  # -9 .. 9 around _FLAT
 
 
 @dataclass(frozen=True)
@@ -33,76 +38,155 @@ class Regions:
     edges: np.ndarray
 
 
-def describe(image: np.ndarray, labels: np.ndarray) -> Regions:
+def pixel_codes(planes: np.ndarray, smoothed: np.ndarray) -> np.ndarray:
+    """Find the histogram bins of every pixel, once for all segmentations of an image.
+
+    Texture is the gradient of the smoothed image, by central differences, over the largest one of the image.
+
+    Args:
+        planes: float32 [C, H, W] in [0, 1].
+        smoothed: the same image, smoothed.
+
+    Returns:
+        uint8 [H, 5 C, W]: for each row and channel first the colours' bins, then those of the gradient's projections
+        on 0, 45, 90 and 135 degrees, -9 to 9 around 10.
+    """
+    return _pixel_codes(planes, smoothed, np.float32(TEXTURE_BINS / max(_steepest(smoothed), 1e-12)))
+
+
+def describe(codes: np.ndarray, labels: np.ndarray) -> Regions:
     """Measure every region of a segmentation.
 
     Args:
-        image: float32 [H, W, C] in [0, 1].
+        codes: the image's `pixel_codes`.
         labels: int32 [H, W], labels 0 .. R - 1.
     """
-    dx, dy = gaussian_derivatives(image)
-    largest = max(float(np.sqrt(dx * dx + dy * dy).max()), 1e-12)
-    count = int(labels.max()) + 1
-    colour, texture, size, box = _accumulate(image, dx / largest, dy / largest, labels, count)
-    channels = image.shape[2]
-    per_region = size[:, None].astype(np.float32) * channels
-    return Regions(colour / per_region, texture / (per_region * ORIENTATIONS), size, box, touching(labels))
-
-
-def gaussian_derivatives(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Derivatives of Gaussian along x and y, each float32 [H, W, C]."""
-    sigma = (TEXTURE_SIGMA, TEXTURE_SIGMA, 0)
-    dx = gaussian_filter(image, sigma, order=(0, 1, 0), mode="nearest")
-    dy = gaussian_filter(image, sigma, order=(1, 0, 0), mode="nearest")
-    return dx, dy
+    counts, size, box = _count(codes, labels, int(labels.max()) + 1)
+    colour, texture = _histograms(counts, size)
+    return Regions(colour, texture, size, box, touching(labels))
 
 
 def touching(labels: np.ndarray) -> np.ndarray:
     """The pairs of labels that meet in an 8-neighbourhood: int32 [E, 2], sorted, each pair once."""
-    count = np.int64(labels.max()) + 1
-    keys = []
-    for first, second in (
-        (labels[:, :-1], labels[:, 1:]),
-        (labels[:-1], labels[1:]),
-        (labels[:-1, :-1], labels[1:, 1:]),
-        (labels[:-1, 1:], labels[1:, :-1]),
-    ):
-        differ = first != second
-        a, b = first[differ].astype(np.int64), second[differ].astype(np.int64)
-        keys.append(np.unique(np.minimum(a, b) * count + np.maximum(a, b)))
-    pairs = np.unique(np.concatenate(keys))
+    count = int(labels.max()) + 1
+    pairs = np.unique(_meetings(labels, count))
     return np.stack((pairs // count, pairs % count), axis=1).astype(np.int32)
 
 
-@njit(cache=True, nogil=True)
-def _accumulate(image, dx, dy, labels, count):
-    height, width, channels = image.shape
-    colour = np.zeros((count, channels * COLOUR_BINS), np.float32)
-    texture = np.zeros((count, channels * ORIENTATIONS * TEXTURE_BINS), np.float32)
+@compiled
+def _gradient(planes, c, y, x):
+    """Twice the gradient; pixels beyond the border are like those on it."""
+    height, width = planes.shape[1:]
+    dx = planes[c, y, min(x + 1, width - 1)] - planes[c, y, max(x - 1, 0)]
+    dy = planes[c, min(y + 1, height - 1), x] - planes[c, max(y - 1, 0), x]
+    return dx, dy
+
+
+@compiled
+def _steepest(planes):
+    channels, height, width = planes.shape
+    largest = np.float32(0)
+    for c in range(channels):
+        for y in range(height):
+            for x in range(width):
+                dx, dy = _gradient(planes, c, y, x)
+                largest = max(largest, dx * dx + dy * dy)
+    return np.sqrt(largest)
+
+
+@compiled
+def _pixel_codes(planes, smoothed, scale):
+    channels, height, width = planes.shape
+    codes = np.empty((height, (1 + _PROJECTIONS) * channels, width), np.uint8)
+    diagonal = np.float32(np.sqrt(0.5))
+    top = np.float32(TEXTURE_BINS - 0.5)
+    middle = np.float32(_FLAT)
+    for y in range(height):
+        for c in range(channels):
+            colour = codes[y, c]
+            for x in range(width):
+                colour[x] = np.uint8(min(planes[c, y, x] * np.float32(COLOUR_BINS), np.float32(COLOUR_BINS - 1)))
+            texture = codes[y, channels + _PROJECTIONS * c :]
+            for x in range(width):
+                dx, dy = _gradient(smoothed, c, y, x)
+                dx, dy = dx * scale, dy * scale
+                for i, slope in enumerate((dx, (dx + dy) * diagonal, dy, (dy - dx) * diagonal)):
+                    texture[i, x] = np.uint8(min(max(slope, -top), top) + middle)
+    return codes
+
+
+@compiled
+def _count(codes, labels, count):
+    height, width = labels.shape
+    kinds = codes.shape[1]
+    counts = np.zeros((count, kinds, 32), np.uint32)
     size = np.zeros(count, np.int64)
     box = np.empty((count, 4), np.int32)
     box[:, 0], box[:, 1], box[:, 2], box[:, 3] = width, height, 0, 0
-    half = ORIENTATIONS // 2
-    cosines = np.cos(np.arange(half) * np.pi / half).astype(np.float32)
-    sines = np.sin(np.arange(half) * np.pi / half).astype(np.float32)
     for y in range(height):
-        for x in range(width):
-            r = labels[y, x]
-            size[r] += 1
-            box[r, 0] = min(box[r, 0], x)
-            box[r, 1] = min(box[r, 1], y)
-            box[r, 2] = max(box[r, 2], x + 1)
-            box[r, 3] = max(box[r, 3], y + 1)
-            for c in range(channels):
-                level = min(int(image[y, x, c] * COLOUR_BINS), COLOUR_BINS - 1)
-                colour[r, c * COLOUR_BINS + level] += 1
-                for o in range(half):
-                    # Opposite directions share one projection: its positive part belongs to one, its negative
-                    # part to the other, and the one that gets nothing counts in its lowest bin.
-                    slope = cosines[o] * dx[y, x, c] + sines[o] * dy[y, x, c]
-                    strength = min(int(abs(slope) * TEXTURE_BINS), TEXTURE_BINS - 1)
-                    first = (c * ORIENTATIONS + o) * TEXTURE_BINS
-                    opposite = first + half * TEXTURE_BINS
-                    texture[r, first + (strength if slope > 0 else 0)] += 1
-                    texture[r, opposite + (strength if slope < 0 else 0)] += 1
-    return colour, texture, size, box
+        row = codes[y]
+        x = 0
+        while x < width:
+            region = labels[y, x]
+            first = x
+            mine = counts[region]
+            while x < width and labels[y, x] == region:
+                for kind in range(kinds):
+                    mine[kind, row[kind, x]] += np.uint32(1)
+                x += 1
+            size[region] += x - first
+            box[region, 0] = min(box[region, 0], first)
+            box[region, 1] = min(box[region, 1], y)
+            box[region, 2] = max(box[region, 2], x)
+            box[region, 3] = y + 1
+    return counts, size, box
+
+
+@compiled
+def _histograms(counts, size):
+    regions = len(counts)
+    channels = counts.shape[1] // (1 + _PROJECTIONS)
+    colour = np.empty((regions, channels * COLOUR_BINS), np.float32)
+    texture = np.empty((regions, channels * ORIENTATIONS * TEXTURE_BINS), np.float32)
+    for region in range(regions):
+        share = np.float32(1 / (size[region] * channels))
+        for c in range(channels):
+            for level in range(COLOUR_BINS):
+                colour[region, c * COLOUR_BINS + level] = counts[region, c, level] * share
+        share /= ORIENTATIONS
+        for c in range(channels):
+            for i in range(_PROJECTIONS):
+                found = counts[region, channels + c * _PROJECTIONS + i]
+                first = (c * ORIENTATIONS + i) * TEXTURE_BINS
+                opposite = first + _PROJECTIONS * TEXTURE_BINS
+                up, down = 0, 0
+                for level in range(1, TEXTURE_BINS):
+                    up += found[_FLAT + level]
+                    down += found[_FLAT - level]
+                    texture[region, first + level] = found[_FLAT + level] * share
+                    texture[region, opposite + level] = found[_FLAT - level] * share
+                texture[region, first] = (size[region] - up) * share
+                texture[region, opposite] = (size[region] - down) * share
+    return colour, texture
+
+
+@compiled
+def _meetings(labels, count):
+    """The pairs of neighbouring pixels' labels as numbers, a * count + b; most pairs a few times."""
+    height, width = labels.shape
+    pairs = np.empty(4 * height * width, np.int64)
+    found = 0
+    for y in range(height):
+        below = min(y + 1, height - 1)
+        for direction in range(4):
+            other = y if direction == 0 else below
+            step = (1, 0, 1, -1)[direction]
+            last = np.int64(-1)
+            for x in range(max(0, -step), min(width, width - step)):
+                a, b = np.int64(labels[y, x]), np.int64(labels[other, x + step])
+                if a != b:
+                    pair = min(a, b) * count + max(a, b)
+                    if pair != last:
+                        pairs[found] = last = pair
+                        found += 1
+    return pairs[:found]

@@ -15,9 +15,20 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress_bar(description: str, unit: str = "image") -> Callable[..., Iterable[T]]:
-    """A function that passes items through and draws a bar with the rate and the time left."""
+    """A function that passes items through and draws a bar with the rate and the time left; in a log file, seldom."""
+    seconds = 0.1 if err.is_terminal else 30.0
 
     def track(items: Iterable[T], total: int | None = None, initial: int = 0) -> Iterable[T]:
-        return tqdm(items, desc=description, total=total, initial=initial, unit=unit, dynamic_ncols=True, leave=False)
+        return tqdm(
+            items,
+            desc=description,
+            total=total,
+            initial=initial,
+            unit=unit,
+            dynamic_ncols=True,
+            leave=False,
+            mininterval=seconds,
+            maxinterval=max(seconds, 10.0),
+        )
 
     return track

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.options import PATH, device_option, json_option, pick_device
+from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import find_images, load_image, save_image
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import open_proposals
 from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_image
 from frcnn_cli.errors import DataError, FrcnnError, Interrupted
 from frcnn_cli.pictures import draw_detections
@@ -24,7 +25,7 @@ from frcnn_cli.pictures import draw_detections
 @click.option("--score", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least to report.")
 @click.option("--nms", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Overlap of two detections.")
 @click.option("--max-detections", type=click.IntRange(1), default=100, show_default=True, help="An image.")
-@click.option("--proposals", type=PATH, metavar="FILE", help="From `frcnn propose`.  [default: made here]")
+@click.option("--proposals", type=PATH, metavar="FILE", help=".npz, .mat or .pkl.  [default: made here]")
 @click.option("--save-dir", type=PATH, metavar="DIR", help="Write pictures with the detections drawn in.")
 @json_option
 @device_option
@@ -52,8 +53,8 @@ def detect(
     paths, faults = _find(images)
     if not paths:
         raise DataError("\n".join(faults))
-    pictures = _picture_paths(paths, save_dir) if save_dir else {}
-    file = ProposalFile(proposals) if proposals else None
+    pictures = picture_paths(paths, save_dir) if save_dir else {}
+    file = open_proposals(proposals) if proposals else None
     detector = Detector.load(weights, pick_device(device))
     config = DetectionConfig(score, nms, max_detections)
     results: dict[Path, ImageResult] = {}
@@ -91,23 +92,6 @@ def _find(images: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
         except DataError as error:
             faults.append(str(error))
     return find_images(found), faults  # once more, as a file may be named beside its folder
-
-
-def _picture_paths(paths: list[Path], folder: Path) -> dict[Path, Path]:
-    """Where each picture goes: the image's own name, numbered if another picture has it."""
-    targets: dict[Path, Path] = {}
-    taken: set[Path] = set()
-    for path in paths:
-        suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".png"
-        numbers = ("", *(f"_{number}" for number in range(2, len(paths) + 1)))
-        names = (folder / f"{path.stem}{number}{suffix}" for number in numbers)
-        targets[path] = next(name for name in names if name not in taken)
-        taken.add(targets[path])
-    sources = {path.resolve() for path in paths}
-    overwritten = [target for target in targets.values() if target.resolve() in sources]
-    if overwritten:
-        raise DataError(f"{overwritten[0]}: --save-dir would replace this image itself")
-    return targets
 
 
 def _as_json(path: Path, result: ImageResult, classes: tuple[str, ...]) -> dict[str, Any]:

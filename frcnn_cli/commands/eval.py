@@ -18,7 +18,7 @@ from frcnn_cli.commands.options import (
     json_option,
     pick_device,
 )
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import open_proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import Evaluation, evaluate_dataset
@@ -28,7 +28,7 @@ from frcnn_cli.metrics.voc_files import write_voc_results
 @click.command("eval")
 @click.option("--split", default="test", show_default=True, help="The list of --voc to read.")
 @click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
-@click.option("--proposals", type=PATH, metavar="FILE", help="From `frcnn propose`.  [default: made here]")
+@click.option("--proposals", type=PATH, metavar="FILE", help=".npz, .mat or .pkl.  [default: made here]")
 @click.option(
     "--metric",
     type=click.Choice(["voc", "voc07"]),
@@ -59,7 +59,7 @@ def eval(
     frcnn eval --coco val.json --images photos --weights run/model.safetensors
     """
     dataset = data.load(split)
-    file = ProposalFile(proposals) if proposals else None
+    file = open_proposals(proposals) if proposals else None
     detector = Detector.load(weights, pick_device(device))
     evaluation = evaluate_dataset(detector, dataset, file, metric, track=progress_bar("eval"))
     if output:

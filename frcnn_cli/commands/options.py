@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ import click
 
 from frcnn_cli.data.coco import load_coco
 from frcnn_cli.data.decoding import check_images
+from frcnn_cli.data.proposal_shards import Shard
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.data.voc import load_voc
 from frcnn_cli.errors import UsageError
@@ -21,6 +22,21 @@ F = TypeVar("F", bound=Callable)
 
 DEFAULT_VOC = "$VOC_ROOT or ./VOCdevkit/VOC2007"
 PATH = click.Path(path_type=Path)
+
+
+class ShardType(click.ParamType):
+    """``2/4``: the second of four parts."""
+
+    name = "shard"
+
+    def convert(self, value: str | Shard, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        try:
+            return value if isinstance(value, Shard) else Shard.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+SHARD = ShardType()
 
 
 def default_workers() -> int:
@@ -43,13 +59,20 @@ class DatasetOptions:
         """Whether the user named a data set at all."""
         return self.voc is not None or self.coco is not None
 
-    def load(self, split: str, coco: Path | None = None, classes: tuple[str, ...] | None = None) -> Dataset:
+    def load(
+        self,
+        split: str,
+        coco: Path | None = None,
+        classes: tuple[str, ...] | None = None,
+        shard: Shard | None = None,
+    ) -> Dataset:
         """Read one split, decode every image once, and say on stderr what was left out.
 
         Args:
             split: of a VOC folder; COCO has one file a split.
             coco: another annotation file than the one given, for a second split.
             classes: where the user named none.
+            shard: the part to keep; the images of the others are not decoded.
 
         Raises:
             UsageError: neither or both layouts are given.
@@ -67,6 +90,8 @@ class DatasetOptions:
             dataset = load_coco(coco or self.coco, self.images, classes, self.skip_faulty)
         else:
             raise UsageError("which images? give --voc ROOT, or --coco ANN.json with --images DIR")
+        if shard:
+            dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
         dataset = check_images(dataset, self.skip_faulty)
         if dataset.skipped:
             lines = "\n".join(f"  {line}" for line in dataset.skipped)

@@ -31,7 +31,7 @@ from frcnn_cli.core.backbones import (
 )
 from frcnn_cli.core.model import Architecture, FastRCNN, unfold_target_normalisation
 from frcnn_cli.core.sampling import SamplingConfig
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import Proposals, has_proposals, open_proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Scales
@@ -77,7 +77,9 @@ FRACTION = click.FloatRange(0, 1)
 @option("--split", default="train", help="The list of --voc to learn from.")
 @option("--val-split", metavar="NAME", help="The list of --voc to measure on; without it nothing is measured.")
 @option("--val-coco", type=PATH, metavar="ANN.json", help="The same for --coco, with the same --images.")
-@option("--proposals", type=PATH, metavar="FILE", help="Made first where missing.  [default: DIR/proposals-SPLIT.npz]")
+@option(
+    "--proposals", type=PATH, metavar="FILE", help="Any format; made if missing.  [default: DIR/proposals-SPLIT.npz]"
+)
 @option("--val-proposals", type=PATH, metavar="FILE", help="Likewise, for validation.")
 @option("--backbone", default=DEFAULT_BACKBONE, help="efficientnet_lite0, vgg16, alexnet, or a model name of timm.")
 @option("--backbone-weights", default="imagenet", metavar="imagenet|none|FILE", help="Weights to start from.")
@@ -226,14 +228,14 @@ def _validation_set(data: DatasetOptions, given: dict[str, Any], classes: tuple[
     return None
 
 
-def _proposals(dataset: Dataset, path: Path | None, split: str, given: dict[str, Any]) -> ProposalFile:
+def _proposals(dataset: Dataset, path: Path | None, split: str, given: dict[str, Any]) -> Proposals:
     path = path or given["output"] / f"proposals-{split}.npz"
-    if not path.exists():
+    if not has_proposals(path):
         err.print(f"{path}: not there, so the proposals of {dataset.name} are made first")
         make_proposals(
             list(dataset.records), path, ProposalConfig(given["mode"], given["max_proposals"]), given["workers"]
         )
-    file = ProposalFile(path)
+    file = open_proposals(path)
     missing = [record.id for record in dataset.records if record.id not in file]
     if missing:
         raise DataError(f"{path}: no proposals for {len(missing)} of {len(dataset)} images, such as {missing[0]}")

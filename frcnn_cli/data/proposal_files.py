@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,11 +24,19 @@ FORMAT = "frcnn-proposals"
 VERSION = 1
 
 _META = "__meta__"
-_SETTINGS = "settings.json"
 # No time stamp: the same boxes and settings give the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # What a damaged archive leads zipfile, zlib and NumPy's header parser to raise.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError, MemoryError)
+
+
+class ImageProposals(NamedTuple):
+    """One image's boxes (float [N, 4], xyxy in continuous pixels, best first), and its size in pixels."""
+
+    id: str
+    boxes: np.ndarray
+    width: int
+    height: int
 
 
 class ProposalFile:
@@ -147,6 +153,23 @@ def checked_proposals(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
     return boxes
 
 
+def checked_images(path: Path, images: Iterable[ImageProposals]) -> Iterator[ImageProposals]:
+    """Pass images through whose boxes can be written to `path`.
+
+    Raises:
+        DataError: boxes that `checked_proposals` refuses, or an image that was there before.
+    """
+    seen: set[str] = set()
+    for image_id, boxes, width, height in images:
+        if image_id in seen:
+            raise DataError(f"{path}: image {image_id}: is there twice")
+        seen.add(image_id)
+        try:
+            yield ImageProposals(image_id, checked_proposals(np.asarray(boxes), width, height), width, height)
+        except ValueError as fault:
+            raise DataError(f"{path}: image {image_id}: {fault}") from fault
+
+
 def write_proposals(path: str | Path, boxes: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
     """Write a proposal file in one piece; the same arguments give the same bytes.
 
@@ -159,114 +182,28 @@ def write_proposals(path: str | Path, boxes: Mapping[str, np.ndarray], meta: Map
     Raises:
         DataError: an image has no size or no valid boxes, or the file cannot be written.
     """
-    _write(Path(path), boxes.items(), meta, meta["sizes"])
+    sizes = meta["sizes"]
+    for image_id in boxes:
+        if image_id not in sizes:
+            raise DataError(f"{path}: image {image_id}: no size")
+    settings = {name: value for name, value in meta.items() if name != "sizes"}
+    write_npz(Path(path), (ImageProposals(name, array, *sizes[name]) for name, array in boxes.items()), settings)
 
 
-class PartialProposals:
-    """Proposals on their way: each image's boxes are safe on the disk as soon as they are known.
-
-    They lie in the folder ``FILE.npz.partial`` until `finish` makes FILE.npz of them. A later run with the same
-    settings finds them there and goes on. Instances can be pickled; several processes may `add`.
-
-    Args:
-        path: the proposal file to be made.
-        settings: ``mode``, ``seed``, ``max_proposals`` ...; they become the file's meta data.
+def write_npz(path: Path, images: Iterable[ImageProposals], settings: Mapping[str, Any]) -> None:
+    """Write a proposal file as `images` yields; the settings and the sizes go last, when all sizes are known.
 
     Raises:
-        DataError: the folder holds the results of other settings, or cannot be made.
+        DataError: boxes are not valid, or the file cannot be written.
     """
-
-    def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
-        self.path = Path(path)
-        self.folder = self.path.with_name(f"{self.path.name}.partial")
-        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))  # as they will be read back
-        begun_with = self._begun_with()
-        if begun_with is None:
-            with atomic_write(self.folder / _SETTINGS) as temporary:
-                temporary.write_text(json.dumps(self.settings, indent=2), encoding="utf-8")
-        elif begun_with != self.settings:
-            raise DataError(
-                f"{self.folder}: begun with other settings ({_difference(begun_with, self.settings)}); "
-                "use those again to go on, or delete the folder to start anew"
-            )
-
-    def done_ids(self) -> frozenset[str]:
-        """Return the ids of the images that are done."""
-        try:
-            names = os.listdir(self.folder)
-        except OSError as error:
-            raise DataError(f"{self.folder}: cannot be read ({reason(error)})") from error
-        return frozenset(unquote(name.removesuffix(".npz")) for name in names if name.endswith(".npz"))
-
-    def add(self, image_id: str, boxes: np.ndarray, width: int, height: int) -> None:
-        """Store the boxes (float [N, 4], xyxy, best first) of one image of width x height pixels.
-
-        Raises:
-            DataError: they are no valid boxes, or cannot be stored.
-        """
-        _write(self._file(image_id), [(image_id, boxes)], {}, {image_id: (width, height)})
-
-    def finish(self, ids: Iterable[str] | None = None) -> None:
-        """Make the proposal file, in the order of the ids, and remove the folder.
-
-        Args:
-            ids: the images it is to hold; None for all that were added, those of an earlier run included.
-
-        Raises:
-            DataError: a stored result is missing or damaged, or the file cannot be written.
-        """
-        ids = sorted(self.done_ids() if ids is None else ids)
-        sizes: dict[str, tuple[int, int]] = {}
-
-        def stored() -> Iterator[tuple[str, np.ndarray]]:
-            for image_id in ids:
-                single = ProposalFile(self._file(image_id))
-                width, height = sizes[image_id] = tuple(single.meta["sizes"].get(image_id, (0, 0)))
-                yield image_id, single.get(image_id, width, height)
-
-        _write(self.path, stored(), self.settings, sizes)
-        shutil.rmtree(self.folder, ignore_errors=True)  # the results are safe; a leftover is found and reused
-
-    def _file(self, image_id: str) -> Path:
-        return self.folder / f"{quote(image_id, safe='')}.npz"
-
-    def _begun_with(self) -> Any:
-        """Read the settings the folder was begun with; None if nothing was."""
-        try:
-            return json.loads((self.folder / _SETTINGS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            if self.folder.is_dir() and self.done_ids():
-                return {}
-            return None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.folder / _SETTINGS}: cannot be read ({reason(error)})") from error
-
-
-def _difference(before: Any, now: Mapping[str, Any]) -> str:
-    before = before if isinstance(before, dict) else {}
-    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    return ", ".join(f"{key} {before.get(key)}, now {now.get(key)}" for key in changed)
-
-
-def _write(
-    path: Path,
-    items: Iterable[tuple[str, np.ndarray]],
-    meta: Mapping[str, Any],
-    sizes: Mapping[str, tuple[int, int]],
-) -> None:
-    """Write the members as `items` yields them, and the meta data last, when all sizes are known."""
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        written: dict[str, list[int]] = {}
-        for image_id, boxes in items:
-            if image_id == _META or image_id not in sizes:
-                raise DataError(f"{path}: image {image_id}: {'a reserved name' if image_id == _META else 'no size'}")
-            width, height = (int(side) for side in sizes[image_id])
-            try:
-                _write_member(archive, image_id, checked_proposals(np.asarray(boxes), width, height))
-            except ValueError as fault:
-                raise DataError(f"{path}: image {image_id}: {fault}") from fault
-            written[image_id] = [width, height]
-        text = json.dumps({**meta, "format": FORMAT, "version": VERSION, "sizes": written})
+        sizes: dict[str, list[int]] = {}
+        for image_id, boxes, width, height in checked_images(path, images):
+            if image_id == _META:
+                raise DataError(f"{path}: image {image_id}: a reserved name")
+            _write_member(archive, image_id, boxes)
+            sizes[image_id] = [int(width), int(height)]
+        text = json.dumps({**settings, "format": FORMAT, "version": VERSION, "sizes": sizes})
         _write_member(archive, _META, np.frombuffer(text.encode(), dtype=np.uint8))
 
 

@@ -28,6 +28,11 @@ class Objects:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def without_difficult(self) -> Objects:
+        """Those that count in evaluation."""
+        easy = ~self.difficult
+        return Objects(self.boxes[easy], self.labels[easy], self.difficult[easy])
+
 
 @dataclass(frozen=True)
 class ImageRecord:

@@ -18,7 +18,7 @@ from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.boxes import clip, encode, flip
 from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.data.transforms import mirror, resize, scale_to
 from frcnn_cli.errors import DataError
@@ -57,7 +57,7 @@ class TrainingBatches(TorchDataset):
     def __init__(
         self,
         records: tuple[ImageRecord, ...],
-        proposals: ProposalFile,
+        proposals: Proposals,
         normalisation: Normalisation,
         sampling: SamplingConfig,
         scales: Scales,
@@ -136,7 +136,7 @@ class TrainingBatches(TorchDataset):
 
 
 def target_statistics(
-    records: tuple[ImageRecord, ...], proposals: ProposalFile, foreground_iou: float
+    records: tuple[ImageRecord, ...], proposals: Proposals, foreground_iou: float
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the regression targets over every foreground RoI: Tensor[4] each.
 

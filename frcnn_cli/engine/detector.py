@@ -14,7 +14,7 @@ from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.model import FastRCNN
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.transforms import resize, scale_to
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from proposals import selective_search
@@ -125,7 +125,7 @@ class ImageResult:
 
 
 def detect_file(
-    detector: Detector, path: Path, image_id: str, proposals: ProposalFile | None, config: DetectionConfig
+    detector: Detector, path: Path, image_id: str, proposals: Proposals | None, config: DetectionConfig
 ) -> ImageResult:
     """Detect objects in an image file; see `detect_image`.
 
@@ -136,7 +136,7 @@ def detect_file(
 
 
 def detect_image(
-    detector: Detector, image: np.ndarray, image_id: str, proposals: ProposalFile | None, config: DetectionConfig
+    detector: Detector, image: np.ndarray, image_id: str, proposals: Proposals | None, config: DetectionConfig
 ) -> ImageResult:
     """Propose boxes, unless there are some, and detect objects.
 

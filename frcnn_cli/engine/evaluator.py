@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frcnn_cli.data.detections import Detections
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.engine.detector import DetectionConfig, Detector, detect_file
 from frcnn_cli.errors import DataError
@@ -40,7 +40,7 @@ class Evaluation:
 def evaluate_dataset(
     detector: Detector,
     dataset: Dataset,
-    proposals: ProposalFile | None,
+    proposals: Proposals | None,
     metric: VocMetric = "voc",
     config: DetectionConfig = EVALUATION,
     track: Track = iter,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Protocol
 import cv2
 
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_files import PartialProposals
+from frcnn_cli.data.partial_proposals import PartialProposals
 from frcnn_cli.errors import DataError, Interrupted
 from proposals import selective_search
 
@@ -72,17 +75,17 @@ def propose_images(
 
     Args:
         items: images with ids.
-        output: the proposal file.
+        output: the proposal file, of any format that can be written.
         config: how.
-        workers: processes.
+        workers: processes; with a single one, the work on an image is shared among threads instead.
         track: progress.
 
     Returns:
-        The number of boxes made now.
+        The number of boxes in the file.
 
     Raises:
         DataError: two images share an id, an image cannot be read (the others are done first, and every fault is
-            named), or a file cannot be written.
+            named), a file cannot be written, or a worker process was killed.
         Interrupted: on Ctrl-C.
     """
     _check_ids(items)
@@ -91,21 +94,15 @@ def propose_images(
     )
     done = partial_file.done_ids()
     todo = [item for item in items if item.id not in done]
-    work = partial(_propose_one, config=config, output=partial_file)
-    boxes, faults = 0, []
-
-    def results() -> Iterable[int]:
-        if workers <= 1 or len(todo) <= 1:
-            yield from _collect(map(work, todo), faults)
-            return
-        # Fresh processes: a fork would copy the threads' locks of whatever the caller has imported.
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(min(workers, len(todo)), initializer=_start_worker) as pool:
-            yield from _collect(pool.imap_unordered(work, todo), faults)
-
+    several = workers > 1 and len(todo) > 1
+    # A process of several has a core to itself, a single one has them all.
+    work = partial(_propose_one, config=config, output=partial_file, threads=1 if several else None)
+    outcomes = _in_processes(work, todo, workers) if several else (work(item) for item in todo)
+    faults: list[str] = []
     try:
-        for count in track(results(), total=len(items), initial=len(items) - len(todo)):
-            boxes += count
+        with closing(outcomes):
+            for _ in track(_collect(outcomes, faults), total=len(items), initial=len(items) - len(todo)):
+                pass
     except KeyboardInterrupt:
         finished = len(partial_file.done_ids())
         raise Interrupted(
@@ -113,8 +110,24 @@ def propose_images(
         ) from None
     if faults:
         raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))
-    partial_file.finish(item.id for item in items)
-    return boxes
+    return partial_file.finish(item.id for item in items)
+
+
+def _in_processes(work: Callable[[Item], int | str], items: Sequence[Item], workers: int) -> Iterator[int | str]:
+    """What `work` makes of the items, as it is done. When the iterator is closed, those not yet begun are left."""
+    # Fresh processes: a fork would copy the threads' locks of whatever the caller has imported.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(items)), context, initializer=_start_worker)
+    try:
+        for done in as_completed([pool.submit(work, item) for item in items]):
+            yield done.result()
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process was killed, perhaps for want of memory; the same command goes on where it was, "
+            "and needs less with fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _collect(outcomes: Iterable[int | str], faults: list[str]) -> Iterable[int]:
@@ -126,13 +139,13 @@ def _collect(outcomes: Iterable[int | str], faults: list[str]) -> Iterable[int]:
             yield outcome
 
 
-def _propose_one(item: Item, config: ProposalConfig, output: PartialProposals) -> int | str:
+def _propose_one(item: Item, config: ProposalConfig, output: PartialProposals, threads: int | None) -> int | str:
     """The number of boxes made of one image, or its fault."""
     try:
         image = load_image(item.path)
     except DataError as error:
         return str(error)
-    boxes = selective_search(image, config.mode, config.max_proposals, config.seed)
+    boxes = selective_search(image, config.mode, config.max_proposals, config.seed, threads=threads)
     output.add(item.id, boxes, width=image.shape[1], height=image.shape[0])
     return len(boxes)
 

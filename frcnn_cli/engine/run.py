@@ -12,7 +12,7 @@ from torch import Tensor
 
 from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.model import FastRCNN, fold_target_normalisation
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.batches import target_statistics
 from frcnn_cli.engine.checkpoint import Checkpoint, save_checkpoint
@@ -86,7 +86,7 @@ def start_run(
     model: FastRCNN,
     normalisation: Normalisation,
     dataset: Dataset,
-    proposals: ProposalFile,
+    proposals: Proposals,
     config: TrainingConfig,
     notes: dict[str, Any] | None = None,
 ) -> Run:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import FastRCNN
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.batches import Batch, TrainingBatches
 from frcnn_cli.engine.checkpoint import save_checkpoint
@@ -63,13 +63,13 @@ class Validation:
     """What to measure a run on."""
 
     dataset: Dataset
-    proposals: ProposalFile
+    proposals: Proposals
 
 
 def train(
     run: Run,
     dataset: Dataset,
-    proposals: ProposalFile,
+    proposals: Proposals,
     output: Path,
     observer: Observer,
     validation: Validation | None = None,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_files import write_proposals
+from frcnn_cli.data.proposal_files import ImageProposals, write_proposals
+from frcnn_cli.data.proposal_formats import write_images
 from frcnn_cli.data.voc import VOC_CLASSES
 
 
@@ -82,6 +83,19 @@ def test_proposals_from_a_file(detect, image, tiny_proposals_path):
     assert stored["detections"] == made["detections"]
 
 
+@pytest.mark.parametrize("suffix", [".mat", ".pkl"])
+def test_proposals_from_another_tool_s_file(detect, image, tmp_path, suffix):
+    path = tmp_path / f"p{suffix}"
+    boxes = np.array([[10, 8, 90, 70], [0, 0, 128, 96], [30, 20, 60, 80]], np.float32)
+    write_images(path, [ImageProposals(image.stem, boxes, 128, 96)], {})
+    write_images(tmp_path / "p.npz", [ImageProposals(image.stem, boxes, 128, 96)], {})
+    theirs, ours = (
+        json.loads(detect(image, "--json", "--proposals", file).out)[0]["detections"]
+        for file in (path, tmp_path / "p.npz")
+    )
+    assert theirs == ours != []
+
+
 def test_a_folder_and_its_pictures(detect, tiny_voc, tiny_proposals_path, tmp_path):
     folder = tiny_voc / "JPEGImages"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -151,10 +165,10 @@ def test_proposals_that_do_not_fit(detect, image, tmp_path):
 
 @pytest.mark.parametrize("option", ["--weights", "--proposals"])
 def test_files_that_are_something_else(run_frcnn, image, option, tmp_path, tiny_checkpoint):
-    wrong = tmp_path / "wrong"
+    wrong = tmp_path / "wrong.npz"
     wrong.write_text("a letter")
     others = [] if option == "--weights" else ["--weights", tiny_checkpoint]
-    for path in (wrong, tmp_path / "gone"):
+    for path in (wrong, tmp_path / "gone.npz"):
         outcome = run_frcnn("detect", image, option, path, *others)
         assert outcome.code == 1
         assert outcome.out == ""

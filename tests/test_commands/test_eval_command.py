@@ -119,6 +119,20 @@ def test_classes_the_model_does_not_know(evaluate_tiny, voc_copy):
     assert "'unicorn'" in outcome.err
 
 
+@pytest.mark.parametrize("suffix", [".mat", ".pkl"])
+def test_proposals_of_other_tools(evaluate_tiny, run_frcnn, tiny_checkpoint, tiny_voc, tmp_path, suffix):
+    data = ("--voc", tiny_voc, "--split", "val")
+    made = ("propose", *data, "--mode", "single", "--workers", 1, "-o")
+    assert run_frcnn(*made, tmp_path / "p.npz").code == run_frcnn(*made, tmp_path / f"p{suffix}").code == 0
+    figures = []
+    for name in ("p.npz", f"p{suffix}"):
+        outcome = run_frcnn("eval", "--weights", tiny_checkpoint, *data, "--proposals", tmp_path / name, "--json")
+        assert outcome.code == 0, outcome.err
+        figures.append(json.loads(outcome.out)["mAP"])
+    # whole pixels, in a .mat, move the boxes of these small images a little
+    assert figures[1] == (figures[0] if suffix == ".pkl" else pytest.approx(figures[0], abs=0.1))
+
+
 def test_proposals_that_lack_an_image(run_frcnn, tiny_checkpoint, tiny_voc, tmp_path):
     path = tmp_path / "p.npz"
     run_frcnn("propose", tiny_voc / "JPEGImages" / "wine.jpg", "-o", path, "--mode", "single")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import open_proposals
 
 QUICK = ("--mode", "single", "--max-proposals", 40, "--workers", 1)
 
@@ -59,3 +63,54 @@ def test_where_nothing_can_be_written(run_frcnn, tiny_voc, tmp_path):
     assert outcome.code == 1
     assert len(outcome.err.splitlines()) == 1
     assert str(output) in outcome.err
+
+
+@pytest.mark.parametrize("suffix", [".mat", ".pkl"])
+def test_other_tools_files_are_made_and_converted(run_frcnn, tiny_voc, tmp_path, suffix):
+    data = ("--voc", tiny_voc, "--split", "val")
+    own, other, back = tmp_path / "own.npz", tmp_path / f"other{suffix}", tmp_path / "back.npz"
+    assert run_frcnn("propose", *data, "-o", own, *QUICK).code == 0
+    truth = ProposalFile(own)
+    count = sum(len(truth.get(name, *truth.meta["sizes"][name])) for name in truth.ids)
+    made = run_frcnn("propose", *data, "-o", other, *QUICK)
+    assert (made.code, made.out) == (0, "")
+    assert f"{other}: {count} boxes of 2 images" in made.err
+    converted = run_frcnn("propose", "--proposals", own, "-o", tmp_path / f"converted{suffix}")
+    assert (converted.code, converted.out) == (0, "")
+    assert converted.err == f"{tmp_path}/converted{suffix}: {count} boxes of {own}\n"
+    without = run_frcnn("propose", "--proposals", other, "-o", back)
+    assert (without.code, without.err) == (
+        2, f"frcnn: {other}: holds no image sizes; name the images, or give a data set\n",
+    )  # fmt: skip
+    assert not back.exists()
+    images = [tiny_voc / "JPEGImages" / f"{name}.jpg" for name in ("sheep", "wine")]
+    assert run_frcnn("propose", "--proposals", other, "-o", back, *images).code == 0
+    assert run_frcnn("propose", "--proposals", other, "-o", tmp_path / "again.npz", *data).code == 0
+    assert (tmp_path / "again.npz").read_bytes() == back.read_bytes()
+    for path in (other, tmp_path / f"converted{suffix}", back):
+        file = open_proposals(path)
+        for name, (width, height) in truth.meta["sizes"].items():
+            boxes, expected = file.get(name, width, height), truth.get(name, width, height)
+            if suffix == ".mat":
+                expected = np.hstack([np.floor(expected[:, :2]), np.ceil(expected[:, 2:])])
+            assert boxes.tolist() == expected.tolist()
+
+
+def test_an_image_that_is_not_in_the_file_to_convert(run_frcnn, tiny_voc, tmp_path):
+    own, cow = tmp_path / "own.npz", tiny_voc / "JPEGImages" / "cow.jpg"
+    assert run_frcnn("propose", cow, "-o", own, *QUICK).code == 0
+    outcome = run_frcnn("propose", "--proposals", own, cow.with_name("wine.jpg"), "-o", tmp_path / "p.mat")
+    assert (outcome.code, outcome.err) == (1, f"frcnn: {own}: no proposals for image wine\n")
+    gone = run_frcnn("propose", "--proposals", tmp_path / "gone.pkl", "-o", tmp_path / "p.mat")
+    assert (gone.code, gone.err) == (1, f"frcnn: {tmp_path / 'gone.pkl'}: no such file\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
+
+
+def test_a_log_file_is_not_filled_with_bars(run_process):
+    code = (
+        "import time; from frcnn_cli.commands.console import progress_bar\n"
+        "for _ in progress_bar('bar')(range(20)): time.sleep(0.02)"
+    )
+    outcome = run_process("-c", code)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("bar:") == 1

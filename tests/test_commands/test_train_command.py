@@ -81,6 +81,39 @@ def test_proposals_are_made_first_and_kept(train, run_frcnn, tiny_voc, tmp_path)
     assert elsewhere.exists()
 
 
+def test_proposals_in_shards_and_of_another_format(train, run_frcnn, tiny_voc, tmp_path):
+    common = ("--voc", tiny_voc, "--split", "val", "--iterations", 1)
+    made = (
+        "propose",
+        "--voc",
+        tiny_voc,
+        "--split",
+        "val",
+        "--mode",
+        "single",
+        "--workers",
+        1,
+        "-o",
+        tmp_path / "p.npz",
+    )
+    assert run_frcnn(*made, "--shard", "1/2").code == 0
+    lacking = train(*common, "--output", tmp_path / "a", proposals=tmp_path / "p.npz")
+    assert (lacking.code, "made first" in lacking.err) == (1, False)
+    assert f"{tmp_path / 'p.npz'}: 1 of 2 shards are missing: p-00002-of-00002.npz" in lacking.err
+    assert run_frcnn(*made, "--shard", "2/2").code == 0
+    of_shards = train(*common, "--output", tmp_path / "b", proposals=tmp_path / "p.npz")
+    assert of_shards.code == 0, of_shards.err
+    new = train(*common, "--output", tmp_path / "c", proposals=tmp_path / "p.pkl")
+    assert new.code == 0, new.err
+    assert f"{tmp_path / 'p.pkl'}: not there, so the proposals of tiny val are made first" in new.err
+    losses = [(tmp_path / run / "log.csv").read_text().splitlines()[1].split(",")[:4] for run in "bc"]
+    assert losses[0] == losses[1]
+    wrong = train(*common, "--output", tmp_path / "d", proposals=tmp_path / "p.txt")
+    assert wrong.code == 2
+    assert wrong.err.splitlines()[-1] == f"frcnn: {tmp_path / 'p.txt'}: proposals are in .npz, .mat or .pkl files"
+    assert not (tmp_path / "p.txt.partial").exists()
+
+
 def test_proposals_that_lack_an_image(train, tiny_voc, tmp_path, run_frcnn):
     path = tmp_path / "p.npz"
     run_frcnn("propose", tiny_voc / "JPEGImages" / "wine.jpg", "-o", path, "--mode", "single")

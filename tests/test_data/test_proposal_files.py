@@ -1,4 +1,4 @@
-"""The proposal file: what is written is read, damage is named, an interrupted run goes on."""
+"""The proposal file: what is written is read, damage is named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from frcnn_cli.data.proposal_files import PartialProposals, ProposalFile, write_proposals
+from frcnn_cli.data.partial_proposals import PartialProposals
+from frcnn_cli.data.proposal_files import ProposalFile, write_proposals
 from frcnn_cli.errors import DataError
 
 BOXES = np.array([[0, 0, 50, 40], [1.5, 2, 3, 4]], dtype=np.float32)
@@ -209,45 +210,3 @@ def test_round_trip_direct_and_in_parts(drawn):
             assert set(file.ids) == set(boxes)
             for image_id, array in boxes.items():
                 assert file.get(image_id, 200, 200).tobytes() == array.tobytes()
-
-
-def test_an_interrupted_run_goes_on(tmp_path):
-    path = tmp_path / "out" / "p.npz"
-    first = PartialProposals(path, SETTINGS)
-    first.add("night/a", BOXES, 50, 40)
-    first.add("../b", BOXES, 60, 40)
-    again = PartialProposals(path, dict(reversed(SETTINGS.items())))
-    assert again.done_ids() == {"night/a", "../b"}
-    assert not path.exists()
-    again.add("c", np.zeros((0, 4), np.float32), 9, 9)
-    again.finish()
-    assert os.listdir(tmp_path / "out") == ["p.npz"]
-    file = ProposalFile(path)
-    assert file.ids == ("../b", "c", "night/a")
-    assert file.meta == {
-        **SETTINGS,
-        "format": "frcnn-proposals",
-        "version": 1,
-        "sizes": {"../b": [60, 40], "c": [9, 9], "night/a": [50, 40]},
-    }
-    assert file.get("../b", 60, 40).tolist() == BOXES.tolist()
-
-
-def test_other_settings_are_refused_with_a_way_out(tmp_path):
-    PartialProposals(tmp_path / "p.npz", SETTINGS)
-    message = error_of(PartialProposals, tmp_path / "p.npz", {**SETTINGS, "seed": 7})
-    assert message == (
-        f"{tmp_path}/p.npz.partial: begun with other settings (seed 0, now 7); "
-        "use those again to go on, or delete the folder to start anew"
-    )
-
-
-def test_partial_results_are_checked(tmp_path):
-    partial = PartialProposals(tmp_path / "p.npz", SETTINGS)
-    assert "image a: box 0 (0, 0, 50, 40) lies outside the image (49 x 40)" in error_of(partial.add, "a", BOXES, 49, 40)
-    assert partial.done_ids() == set()
-    (tmp_path / "p.npz.partial" / "a.npz").write_text("damage")
-    assert error_of(partial.finish).startswith(f"{tmp_path}/p.npz.partial/a.npz: not a proposal file")
-    assert not (tmp_path / "p.npz").exists()
-    (tmp_path / "p.npz.partial" / "settings.json").write_text("{")
-    assert "settings.json: cannot be read (" in error_of(PartialProposals, tmp_path / "p.npz", SETTINGS)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 
 from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.proposal_formats import open_proposals
 from frcnn_cli.engine.proposer import ImageFile, ProposalConfig, propose_images
 from frcnn_cli.errors import DataError
 from proposals import selective_search
@@ -135,3 +141,44 @@ def test_what_another_run_left_behind_stays_out_of_the_file(items, tmp_path):
         propose_images([items[0], ImageFile(bad)], output, QUICK)
     propose_images([items[1]], output, QUICK)
     assert ProposalFile(output).ids == (items[1].id,)
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """An image that kills the process which is to read it."""
+
+    id: str
+    file: Path
+
+    @property
+    def path(self) -> Path:
+        if multiprocessing.parent_process() is not None:
+            os._exit(9)
+        return self.file
+
+
+def test_a_worker_that_is_killed_is_no_endless_wait(items, tmp_path):
+    output = tmp_path / "p.npz"
+    with pytest.raises(DataError, match="a worker process was killed, perhaps for want of memory; the same command"):
+        propose_images([Fatal("fatal", items[0].path), items[1]], output, QUICK, workers=2)
+    assert not output.exists()
+    assert propose_images([ImageFile(items[0].path), items[1]], output, QUICK) > 0
+
+
+@pytest.mark.parametrize("suffix", [".mat", ".pkl"])
+def test_other_formats_go_on_where_they_were(items, tmp_path, suffix):
+    output, bad = tmp_path / f"p{suffix}", tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    with pytest.raises(DataError):
+        propose_images([*items[:2], ImageFile(bad)], output, QUICK)
+    begun = []
+
+    def track(results, total, initial):
+        begun.append(initial)
+        yield from results
+
+    boxes = propose_images(items[:3], output, QUICK, track=track)
+    assert begun == [2]
+    assert set(open_proposals(output).ids) == {item.id for item in items[:3]}
+    assert boxes == propose_images(items[:3], tmp_path / "p.npz", QUICK)
+    assert not (tmp_path / f"p{suffix}.partial").exists()

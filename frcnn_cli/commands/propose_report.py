@@ -1,0 +1,226 @@
+"""What `frcnn propose` says about proposals: how well they cover a data set's objects, and pictures of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+from click.core import ParameterSource
+from rich.table import Table
+
+from frcnn_cli.commands.console import err, out, progress_bar
+from frcnn_cli.commands.options import PATH, json_option
+from frcnn_cli.commands.picture_files import picture_paths
+from frcnn_cli.data.images import load_image, save_image
+from frcnn_cli.data.proposal_formats import Proposals, known_suffix, open_proposals
+from frcnn_cli.data.samples import Dataset, ImageRecord
+from frcnn_cli.engine.proposal_coverage import measure_coverage
+from frcnn_cli.engine.proposer import Item, ProposalConfig
+from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.files import check_writable
+from frcnn_cli.metrics.proposal_recall import Coverage
+from frcnn_cli.proposal_pictures import draw_best_proposals, draw_first_proposals, draw_segments, together
+from proposals import MODES, segments
+
+F = TypeVar("F", bound=Callable)
+
+MAKING = ("mode", "max_proposals", "seed", "workers", "shard")
+"""Options that have no say where proposals are there already."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What to do with proposals once they are there.
+
+    Attributes:
+        proposals: a file made before; None where they are made now.
+        recall: measure how well they cover the objects.
+        as_json: print that as JSON.
+        plot: where to draw it.
+        save_dir: where to write pictures.
+    """
+
+    proposals: Path | None
+    recall: bool
+    as_json: bool
+    plot: Path | None
+    save_dir: Path | None
+
+    def check(self, output: Path | None, dataset_given: bool) -> None:
+        """Refuse what cannot be done, before anything is.
+
+        Raises:
+            UsageError: options that do not go together, or a file that could not be written.
+        """
+        if self.proposals:
+            known_suffix(self.proposals)
+            context = click.get_current_context()
+            for name in MAKING:
+                if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                    raise UsageError(
+                        f"--{name.replace('_', '-')} is for making proposals; --proposals has them already"
+                    )
+            if not self.recall and self.save_dir is None and output is None:
+                raise UsageError("what to do with --proposals? give --recall, --save-dir, or -o FILE to convert them")
+        elif output is None:
+            raise UsageError("missing '-o' FILE to make, or --proposals FILE to look at")
+        if self.recall and not dataset_given:
+            raise UsageError("--recall needs objects to be covered: give a data set by --voc or --coco")
+        for name, given in (("--json", self.as_json), ("--plot", self.plot)):
+            if given and not self.recall:
+                raise UsageError(f"{name} is for the figures of --recall: give that too")
+        if self.plot and self.plot.suffix != ".png":
+            raise UsageError(f"--plot {self.plot}: plots are written as .png")
+        for name, file in (("--plot", self.plot), ("--save-dir", self.save_dir and self.save_dir / "*")):
+            try:
+                if file:
+                    check_writable(file)
+            except DataError as error:
+                raise UsageError(f"{name} {error}") from error
+
+    def converts(self, output: Path | None) -> bool:
+        """Whether a file is to be made of another one, and nothing else, for which no image is needed."""
+        return bool(self.proposals and output) and not self.recall and self.save_dir is None
+
+    def check_images(self, items: Sequence[Item]) -> None:
+        """Refuse a picture that would replace an image.
+
+        Raises:
+            DataError: --save-dir is the images' own folder.
+        """
+        if self.save_dir:
+            picture_paths([item.path for item in items], self.save_dir)
+
+    def run(self, items: Sequence[Item], dataset: Dataset | None, output: Path | None, config: ProposalConfig) -> None:
+        """Measure and draw.
+
+        Args:
+            items: the images.
+            dataset: the same with objects, where there are any.
+            output: the proposal file that was made, if one was.
+            config: how, where the file itself does not say.
+
+        Raises:
+            DataError: the proposal file does not fit the images, or a file cannot be written.
+        """
+        if not self.recall and self.save_dir is None:
+            return
+        file = open_proposals(self.proposals or output)
+        if dataset and self.recall:
+            coverage = measure_coverage(dataset, file, config.max_proposals, progress_bar("recall"))
+            report_coverage(dataset, file, coverage, self.as_json, self.plot)
+        if self.save_dir:
+            mode = file.meta.get("mode")
+            mode = mode if mode in MODES else config.mode
+            save_pictures(items, dataset.classes if dataset else (), file, mode, self.save_dir)
+
+
+def report_options(command: F) -> F:
+    """--proposals, --recall, --json, --plot and --save-dir, as one `ReportOptions` named `report`."""
+
+    def gather(proposals, recall, as_json, plot, save_dir, **others):
+        return command(report=ReportOptions(proposals, recall, as_json, plot, save_dir), **others)
+
+    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
+    gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option("--save-dir", type=PATH, metavar="DIR", help="Write pictures of the segments and the best boxes."),
+        click.option("--plot", type=PATH, metavar="FILE.png", help="Draw the figures of --recall."),
+        json_option,
+        click.option("--recall", is_flag=True, help="Measure how well the proposals cover the objects."),
+        click.option("--proposals", type=PATH, metavar="FILE", help="Measure, draw or convert these; none are made."),
+    ):
+        gather = option(gather)
+    return gather  # type: ignore[return-value]
+
+
+def report_coverage(dataset: Dataset, file: Proposals, coverage: Coverage, as_json: bool, plot: Path | None) -> None:
+    """Print the figures on stdout, and plot them."""
+    if as_json:
+        click.echo(json.dumps(_as_json(dataset, file, coverage), indent=2))
+    else:
+        _print_tables(dataset, coverage)
+    err.print(
+        f"{dataset.name}: {len(dataset)} images, {coverage.num_objects} objects, boxes of {file.path}; "
+        f"classes with {coverage.counts[-1]} proposals, their mean ABO is MABO"
+    )
+    if plot:
+        from frcnn_cli.proposal_plot import plot_coverage  # matplotlib takes its time to import
+
+        plot_coverage(coverage, f"{dataset.name}: {coverage.num_objects} objects, {file.path.name}", plot)
+        err.print(f"plot in {plot}")
+
+
+def _as_json(dataset: Dataset, file: Proposals, coverage: Coverage) -> dict[str, Any]:
+    """Lists hold one figure for each of the counts; null where there is no object."""
+
+    def numbers(values: np.ndarray) -> list[float | None]:
+        return [None if math.isnan(value) else float(value) for value in values]  # JSON has no nan
+
+    def figures(part: Coverage, overlap: str) -> dict[str, list[float | None]]:
+        return {
+            "recall_50": numbers(part.recall(0.5)),
+            "recall_70": numbers(part.recall(0.7)),
+            "average_recall": numbers(part.average_recall),
+            overlap: numbers(part.mabo),
+        }
+
+    return {
+        "dataset": dataset.name,
+        "proposals": str(file.path),
+        "images": len(dataset),
+        "objects": coverage.num_objects,
+        "counts": list(coverage.counts),
+        "boxes": numbers(coverage.boxes),
+        **figures(coverage, "MABO"),
+        "classes": {
+            name: {"objects": part.num_objects, **figures(part, "ABO")}
+            for name, part in _by_class(dataset, coverage).items()
+        },
+    }
+
+
+def _by_class(dataset: Dataset, coverage: Coverage) -> dict[str, Coverage]:
+    return {name: coverage.of_class(label) for label, name in enumerate(dataset.classes, start=1)}
+
+
+def _print_tables(dataset: Dataset, coverage: Coverage) -> None:
+    """The whole data set by the number of proposals, and the classes at the largest number."""
+    table = Table("proposals", "boxes", "recall 0.5", "recall 0.7", "average recall", "MABO")
+    for index, count in enumerate(coverage.counts):
+        table.add_row(str(count), f"{coverage.boxes[index]:.0f}", *_cells(coverage, index))
+    classes = Table("class", "objects", "recall 0.5", "recall 0.7", "average recall", "ABO")
+    for name, part in _by_class(dataset, coverage).items():
+        classes.add_row(name, str(part.num_objects), *_cells(part, -1))
+    classes.add_section()
+    classes.add_row("all", str(coverage.num_objects), *_cells(coverage, -1), style="bold")
+    for column in (*table.columns, *classes.columns[1:]):
+        column.justify = "right"
+    out.print(table, classes)
+
+
+def _cells(coverage: Coverage, index: int) -> list[str]:
+    figures = (coverage.recall(0.5), coverage.recall(0.7), coverage.average_recall, coverage.mabo)
+    return ["-" if math.isnan(values[index]) else f"{values[index]:.3f}" for values in figures]
+
+
+def save_pictures(items: Sequence[Item], classes: Sequence[str], file: Proposals, mode: str, folder: Path) -> None:
+    """Write one picture an image: the mode's first segments, and beside them the boxes that cover its objects best.
+
+    Difficult objects are left out, as in `measure_coverage`; where no object is known, the first proposals are drawn.
+    """
+    targets = picture_paths([item.path for item in items], folder)
+    for item in progress_bar("pictures")(items):
+        image = load_image(item.path)
+        boxes = file.get(item.id, width=image.shape[1], height=image.shape[0])
+        objects = item.objects.without_difficult() if isinstance(item, ImageRecord) else None
+        found = draw_best_proposals(image, boxes, objects, classes) if objects else draw_first_proposals(image, boxes)
+        start = draw_segments(image, segments(image, mode))
+        save_image(targets[item.path], together(start, found))
+    err.print(f"{len(items)} picture{'s' * (len(items) != 1)} of segments and boxes in {folder}")
