@@ -7,6 +7,6 @@ Data flows through one file after another: `colour` (spaces), `segmentation` (st
 (histograms), `grouping` (merging), `ranking` (order); `selective_search` runs them for a mode.
 """
 
-from proposals.selective_search import METHODS, MODES, segments, selective_search
+from proposals.selective_search import METHODS, MODES, VERSION, segments, selective_search
 
-__all__ = ["METHODS", "MODES", "segments", "selective_search"]
+__all__ = ["METHODS", "MODES", "VERSION", "segments", "selective_search"]

@@ -19,13 +19,16 @@ from proposals.grouping import Similarity, group
 from proposals.ranking import rank
 from proposals.segmentation import PixelGraph, pixel_graph, segment, segment_by_skimage, smooth
 
+VERSION = 2
+"""Raised whenever an image's boxes change; proposal files record it. 1 took its segments from scikit-image."""
+
 WORKING_AREA = 400 * 300
 """Larger images are shrunk to this many pixels first. The authors work at a width of 500; on training images this size
 covers as many objects as that one, in two thirds of the time."""
 
-MIN_SIDE = 10
-"""Boxes with a shorter side, in pixels of an image of `WORKING_AREA`, are left out. The R-CNN authors' filter, 20
-pixels at a width of 500, would be 16 here, and leave out objects in the distance."""
+MIN_SIDE = 16
+"""Boxes with a shorter side, in pixels of an image of `WORKING_AREA`, are left out: 20 pixels at the authors' size (the
+R-CNN authors' filter)."""
 
 ALL = Similarity()
 NO_COLOUR = Similarity(colour=0)

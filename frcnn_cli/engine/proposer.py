@@ -18,7 +18,7 @@ import cv2
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.partial_proposals import PartialProposals
 from frcnn_cli.errors import DataError, Interrupted
-from proposals import selective_search
+from proposals import VERSION, selective_search
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def propose_images(
     """
     _check_ids(items)
     partial_file = PartialProposals(
-        output, {"mode": config.mode, "max_proposals": config.max_proposals, "seed": config.seed}
+        output,
+        {"mode": config.mode, "max_proposals": config.max_proposals, "seed": config.seed, "search": VERSION},
     )
     done = partial_file.done_ids()
     todo = [item for item in items if item.id not in done]
