@@ -100,7 +100,6 @@ def _pixel_codes(planes, smoothed, scale):
     codes = np.empty((height, (1 + _PROJECTIONS) * channels, width), np.uint8)
     diagonal = np.float32(np.sqrt(0.5))
     top = np.float32(TEXTURE_BINS - 0.5)
-    middle = np.float32(_FLAT)
     for y in range(height):
         for c in range(channels):
             colour = codes[y, c]
@@ -111,7 +110,7 @@ def _pixel_codes(planes, smoothed, scale):
                 dx, dy = _gradient(smoothed, c, y, x)
                 dx, dy = dx * scale, dy * scale
                 for i, slope in enumerate((dx, (dx + dy) * diagonal, dy, (dy - dx) * diagonal)):
-                    texture[i, x] = np.uint8(min(max(slope, -top), top) + middle)
+                    texture[i, x] = np.int32(min(max(slope, -top), top)) + _FLAT  # towards 0
     return codes
 
 

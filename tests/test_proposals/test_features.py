@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from proposals.colour import COLOUR_SPACES, convert
-from proposals.features import COLOUR_BINS, ORIENTATIONS, TEXTURE_BINS, describe, gaussian_derivatives, touching
+from proposals.features import COLOUR_BINS, ORIENTATIONS, TEXTURE_BINS, Regions, describe, pixel_codes, touching
+from proposals.segmentation import smooth
 
 LABELS = np.array([[0, 0, 1, 1], [0, 2, 2, 1], [3, 3, 3, 3]], np.int32)
 
@@ -18,11 +18,17 @@ def random_image(height: int, width: int, channels: int = 3, seed: int = 0) -> n
     return np.random.default_rng(seed).random((height, width, channels), dtype=np.float32)
 
 
+def regions_of(image: np.ndarray, labels: np.ndarray) -> Regions:
+    """Describe a float image [H, W, C]."""
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
+    return describe(pixel_codes(planes, smooth(planes)), labels)
+
+
 # --- size, box, colour
 
 
 def test_sizes_and_boxes_by_hand():
-    regions = describe(random_image(3, 4), LABELS)
+    regions = regions_of(random_image(3, 4), LABELS)
     assert regions.size.tolist() == [3, 3, 2, 4]
     assert regions.box.tolist() == [[0, 0, 2, 2], [2, 0, 4, 2], [1, 1, 3, 2], [0, 2, 4, 3]]
 
@@ -33,7 +39,7 @@ def test_colours_of_a_two_coloured_image_by_hand():
     image[:, :2] = (0.0, 0.5, 1.0)  # bins 0, 12, 24
     image[:, 2:] = (0.99, 0.041, 0.039)  # bins 24, 1, 0
     labels = np.array([[0, 0, 0, 1], [0, 0, 1, 1]], np.int32)  # five pixels, four of them of the first colour
-    colour = describe(image, labels).colour.reshape(2, 3, COLOUR_BINS)
+    colour = regions_of(image, labels).colour.reshape(2, 3, COLOUR_BINS)
     expected = np.zeros((2, 3, COLOUR_BINS))
     for channel, (first, second) in enumerate(((0, 24), (12, 1), (24, 0))):
         expected[0, channel, first] = 4 / 5 / 3
@@ -45,7 +51,7 @@ def test_colours_of_a_two_coloured_image_by_hand():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_histograms_sum_to_1(channels):
     labels = np.random.default_rng(1).integers(0, 7, (20, 30)).astype(np.int32)
-    regions = describe(random_image(20, 30, channels), labels)
+    regions = regions_of(random_image(20, 30, channels), labels)
     assert regions.colour.shape == (7, channels * COLOUR_BINS)
     assert regions.texture.shape == (7, channels * ORIENTATIONS * TEXTURE_BINS)
     assert regions.colour.dtype == regions.texture.dtype == np.float32
@@ -60,7 +66,7 @@ def test_histograms_sum_to_1(channels):
 @given(arrays(np.int32, (6, 7), elements=st.integers(0, 4)))
 def test_sizes_and_boxes_equal_numpy(labels):
     labels = np.unique(labels, return_inverse=True)[1].reshape(6, 7).astype(np.int32)
-    regions = describe(random_image(6, 7), labels)
+    regions = regions_of(random_image(6, 7), labels)
     assert regions.size.tolist() == np.bincount(labels.ravel()).tolist()
     for label, box in enumerate(regions.box.tolist()):
         ys, xs = np.nonzero(labels == label)
@@ -70,19 +76,24 @@ def test_sizes_and_boxes_equal_numpy(labels):
 # --- texture
 
 
-def test_derivatives_of_a_ramp():
-    """Brighter by 0.1 a column: dx is 0.1 away from the border, dy is 0."""
-    ramp = np.broadcast_to(np.arange(20, dtype=np.float32)[None, :, None] * 0.1, (20, 20, 1))
-    dx, dy = gaussian_derivatives(np.ascontiguousarray(ramp))
-    np.testing.assert_allclose(dx[:, 6:-6], 0.1, rtol=1e-3)
-    np.testing.assert_allclose(dy, 0, atol=1e-6)
+def test_codes_of_a_ramp():
+    """Brighter by 0.02 a column: the gradient leads right everywhere, and is the largest there is."""
+    ramp = np.ascontiguousarray(np.broadcast_to(np.arange(20, dtype=np.float32) * 0.02, (1, 12, 20)))
+    codes = pixel_codes(ramp, ramp)
+    assert codes.shape == (12, 5, 20)
+    assert codes[3, 0].tolist() == [int(np.float32(x) * np.float32(0.02) * np.float32(25)) for x in range(20)]
+    # Halfway to the next bin is as far as the last one goes: 9 of 10 to the right, 7 along the diagonals, 0 down.
+    assert codes[3, 1, 1:-1].tolist() == [19] * 18
+    assert codes[3, 2, 1:-1].tolist() == [17] * 18
+    assert codes[3, 3].tolist() == [10] * 20
+    assert codes[3, 4, 1:-1].tolist() == [2] * 18 or codes[3, 4, 1:-1].tolist() == [3] * 18
 
 
 def texture_of(image: np.ndarray) -> np.ndarray:
     """[orientation, bin] of the middle of an image, where borders do not matter."""
     labels = np.zeros(image.shape[:2], np.int32)
     labels[8:-8, 8:-8] = 1
-    return describe(image.astype(np.float32)[..., None], labels).texture[1].reshape(ORIENTATIONS, TEXTURE_BINS)
+    return regions_of(image.astype(np.float32)[..., None], labels).texture[1].reshape(ORIENTATIONS, TEXTURE_BINS)
 
 
 @pytest.mark.parametrize("orientation", range(ORIENTATIONS))
@@ -145,28 +156,15 @@ def test_touching_equals_a_walk_over_all_pixels(labels):
     assert touching(labels).tolist() == [list(pair) for pair in sorted(expected)]
 
 
-# --- colour spaces
-
-
-@pytest.mark.parametrize("space", COLOUR_SPACES)
-def test_colour_spaces_stay_in_0_1(space):
-    corners = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)], np.float64).reshape(2, 4, 3)
-    for rgb in (corners, random_image(9, 9).astype(np.float64)):
-        converted = convert(rgb, space)
-        assert converted.dtype == np.float32
-        assert converted.shape[:2] == rgb.shape[:2]
-        assert converted.shape[2] in (1, 3)
-        assert np.isfinite(converted).all()
-        assert converted.min() >= 0
-        assert converted.max() <= 1
-
-
-def test_colour_spaces_by_hand():
-    pixels = np.array([[[1, 0, 0], [0, 0, 0], [0.2, 0.4, 0.4]]], np.float64)
-    np.testing.assert_allclose(convert(pixels, "hsv")[0], [[0, 1, 1], [0, 0, 0], [0.5, 0.5, 0.4]], atol=1e-6)
-    np.testing.assert_allclose(convert(pixels, "hue")[0, :, 0], [0, 0, 0.5], atol=1e-6)
-    np.testing.assert_allclose(convert(pixels, "intensity")[0, :, 0], [1 / 3, 0, 1 / 3], atol=1e-6)
-    rgi = [[1, 0, 1 / 3], [1 / 3, 1 / 3, 0], [0.2, 0.4, 1 / 3]]
-    np.testing.assert_allclose(convert(pixels, "rgi")[0], rgi, atol=1e-6)
-    lab = (np.array([53.24, 80.09, 67.20]) * (2.55, 1, 1) + (0, 128, 128)) / 255
-    np.testing.assert_allclose(convert(pixels, "lab")[0, 0], lab, atol=1e-3)
+@given(st.integers(0, 2**32 - 1))
+def test_merged_labels_have_the_weighted_mean_of_the_features(seed):
+    """What grouping relies on when it never looks at a pixel again."""
+    rng = np.random.default_rng(seed)
+    image, labels = rng.random((9, 11, 3)), rng.integers(0, 3, (9, 11)).astype(np.int32)
+    labels.flat[:3] = (0, 1, 2)
+    apart = regions_of(image, labels)
+    merged = regions_of(image, np.minimum(labels, 1))
+    share = (apart.size[1:] / apart.size[1:].sum())[:, None]
+    for name in ("colour", "texture"):
+        mixed = (getattr(apart, name)[1:] * share).sum(axis=0)
+        np.testing.assert_allclose(getattr(merged, name)[1], mixed, atol=1e-6)

@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
+import heapq
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from skimage.measure import label as connected_components
 
-from proposals.features import Regions, describe, touching
-from proposals.grouping import Similarity, group
+from proposals.features import Regions, describe, pixel_codes, touching
+from proposals.grouping import MOST_REGIONS, Similarity, _pop, _push, group
+from proposals.segmentation import smooth
 from proposals.selective_search import MODES
 
 SIMILARITIES = sorted({s for mode in MODES.values() for s in mode.similarities} | {Similarity(1, 0, 0, 0)})
 
 
-def random_regions(seed: int, shape: tuple[int, int] = (10, 12), levels: int = 4) -> tuple[Regions, int]:
-    """A small image of few colours, cut where a random map changes: equal similarities are common."""
+def regions_of(image: np.ndarray, labels: np.ndarray) -> Regions:
+    """Describe a float image [H, W, C]."""
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
+    return describe(pixel_codes(planes, smooth(planes)), labels)
+
+
+def random_regions(seed: int, shape: tuple[int, int] = (10, 12)) -> tuple[Regions, int]:
+    """Cut where a random map changes, with random histograms: no two similarities of them are nearly equal."""
     rng = np.random.default_rng(seed)
     labels = connected_components(rng.integers(0, 4, shape), connectivity=1, background=-1) - 1
-    image = rng.integers(0, levels, (*shape, 3)).astype(np.float32) / (levels - 1)
-    return describe(image, labels.astype(np.int32)), shape[0] * shape[1]
+    regions = regions_of(np.zeros((*shape, 1)), labels.astype(np.int32))
+    count = len(regions.size)
+    colour, texture = (rng.dirichlet(np.full(bins, 0.3), count).astype(np.float32) for bins in (75, 240))
+    return replace(regions, colour=colour, texture=texture), shape[0] * shape[1]
 
 
 def slow_group(regions: Regions, similarity: Similarity, image_size: int) -> list[list[int]]:
-    """Algorithm 1 of the paper as it reads, in the precision of the real one, so that ties are ties in both."""
+    """Algorithm 1 of the paper as it reads. Similarities that differ by less than 2**-22 count as equal."""
     colour, texture = list(regions.colour), list(regions.texture)
     size, box = regions.size.tolist(), regions.box.tolist()
     alive = set(range(len(size)))
     neighbours = {tuple(pair) for pair in regions.edges.tolist()}
 
-    def alike(a: int, b: int) -> np.float32:
-        shared = [np.float32([0])]
+    def distance(a: int, b: int) -> int:
+        total = np.float32(0)
         if similarity.colour:
-            shared.append(np.minimum(colour[a], colour[b]))
+            total += np.minimum(colour[a], colour[b]).sum()
         if similarity.texture:
-            shared.append(np.minimum(texture[a], texture[b]))
-        total = np.cumsum(np.concatenate(shared), dtype=np.float32)[-1]  # from left to right, in float32
+            total += np.minimum(texture[a], texture[b]).sum()
         both = size[a] + size[b]
         if similarity.size:
             total += np.float32(1 - both / image_size)
         if similarity.fill:
             x1, y1, x2, y2 = union(box[a], box[b])
             total += np.float32(1 - ((x2 - x1) * (y2 - y1) - both) / image_size)
-        return total
+        return int((np.float32(4.5) - total) * np.float32(1 << 22))
 
     def mixed(a: int, b: int, histograms: list[np.ndarray]) -> np.ndarray:
         share = np.float32(size[a] / (size[a] + size[b]))
         return (share * histograms[a] + (1 - np.float64(share)) * histograms[b].astype(np.float64)).astype(np.float32)
 
     while neighbours:
-        a, b = min(neighbours, key=lambda pair: (-alike(*pair), pair))  # ties: the lower numbers first
+        a, b = min(neighbours, key=lambda pair: (distance(*pair), pair))  # ties: the lower numbers first
         new = len(size)
         colour.append(mixed(a, b, colour))
         texture.append(mixed(a, b, texture))
@@ -76,11 +89,11 @@ def test_equals_the_slow_reference(similarity, seed):
 
 
 def test_equals_the_slow_reference_on_many_equal_regions():
-    """One colour and square regions: nearly every similarity is tied."""
-    labels = np.arange(16, dtype=np.int32).reshape(4, 4).repeat(3, axis=0).repeat(3, axis=1)
-    regions = describe(np.full((12, 12, 3), 0.5, np.float32), np.ascontiguousarray(labels))
+    """One colour and square regions: nearly every similarity is tied. Sizes are powers of 2, so sums are exact."""
+    labels = np.arange(16, dtype=np.int32).reshape(4, 4).repeat(4, axis=0).repeat(4, axis=1)
+    regions = regions_of(np.full((16, 16, 1), 0.5), np.ascontiguousarray(labels))
     for similarity in SIMILARITIES:
-        assert group(regions, similarity, 144).tolist() == slow_group(regions, similarity, 144)
+        assert group(regions, similarity, 256).tolist() == slow_group(regions, similarity, 256)
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES, ids=str)
@@ -95,7 +108,7 @@ def test_2r_minus_1_boxes_and_the_last_is_the_image(similarity):
 
 
 def test_one_region():
-    regions = describe(np.zeros((2, 3, 1), np.float32), np.zeros((2, 3), np.int32))
+    regions = regions_of(np.zeros((2, 3, 1)), np.zeros((2, 3), np.int32))
     assert group(regions, Similarity(), 6).tolist() == [[0, 0, 3, 2]]
 
 
@@ -103,7 +116,7 @@ def strip(*colours: float, width: int = 1) -> Regions:
     """Regions side by side, each of one grey."""
     image = np.repeat(np.float32(colours), width)[None, :, None].repeat(2, axis=0)
     labels = np.repeat(np.arange(len(colours), dtype=np.int32), width)[None].repeat(2, axis=0)
-    return describe(image, np.ascontiguousarray(labels))
+    return regions_of(image, np.ascontiguousarray(labels))
 
 
 def test_like_colours_merge_first():
@@ -117,14 +130,14 @@ def test_like_colours_merge_first():
 
 def test_small_regions_merge_first():
     labels = np.array([[0, 0, 0, 0, 1, 1, 2]], np.int32)
-    regions = describe(np.zeros((1, 7, 1), np.float32), labels)
+    regions = regions_of(np.zeros((1, 7, 1)), labels)
     assert group(regions, Similarity(0, 0, 1, 0), 7)[3:].tolist() == [[4, 0, 7, 1], [0, 0, 7, 1]]
 
 
 def test_regions_that_fill_their_box_merge_first():
     """0 and 2 fill their common box; 0 and 3, or 2 and 1, would leave a hole."""
     labels = np.array([[0, 0, 2], [0, 0, 2], [3, 3, 1]], np.int32)
-    regions = describe(np.zeros((3, 3, 1), np.float32), labels)
+    regions = regions_of(np.zeros((3, 3, 1)), labels)
     assert group(regions, Similarity(0, 0, 0, 1), 9)[4].tolist() == [0, 0, 3, 2]
 
 
@@ -158,9 +171,30 @@ def test_many_neighbours():
     """One background that touches 400 islands: its list of neighbours outgrows what was set aside at the start."""
     labels = np.zeros((41, 41), np.int32)
     labels[1::2, 1::2] = np.arange(1, 401).reshape(20, 20)
-    regions = describe(np.random.default_rng(0).random((41, 41, 1), dtype=np.float32), labels)
+    regions = regions_of(np.random.default_rng(0).random((41, 41, 1)), labels)
     assert len(touching(labels)) == 400
     boxes = group(regions, Similarity(), 41 * 41)
     assert boxes.shape == (801, 4)
     assert boxes[-1].tolist() == [0, 0, 41, 41]
     assert (boxes[401:] == (0, 0, 41, 41)).all()
+
+
+def test_more_regions_than_a_pair_can_number():
+    count = MOST_REGIONS + 1
+    labels = np.arange(count, dtype=np.int32)[None]
+    with pytest.raises(ValueError, match=f"{count} regions, {MOST_REGIONS} at most"):
+        group(regions_of(np.zeros((1, count, 1)), labels), Similarity(), count)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1)), max_size=200))
+def test_heap_equals_pythons(steps):
+    """None takes the smallest, a number is put in."""
+    heap, expected = np.empty(200, np.uint64), []
+    for step in steps:
+        if step is not None:
+            _push(heap, len(expected), np.uint64(step))
+            heapq.heappush(expected, step)
+        elif expected:
+            assert _pop(heap, len(expected)) == heapq.heappop(expected)
+    while expected:
+        assert _pop(heap, len(expected)) == heapq.heappop(expected)
