@@ -149,7 +149,7 @@ def working_image(image: np.ndarray) -> np.ndarray:
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     full = 1 if image.dtype.kind == "f" else np.iinfo(image.dtype).max
-    image = np.multiply(image, np.float32(1 / full), dtype=np.float32)
+    image = np.divide(image, np.float32(full), dtype=np.float32)
     if image.ndim == 2 or image.shape[2] == 1:
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     return np.ascontiguousarray(image)
