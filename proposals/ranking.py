@@ -46,9 +46,7 @@ def rank(hierarchies: list[np.ndarray], min_side: float, seed: int = 0) -> np.nd
 
     chance = np.random.default_rng(seed).random(len(boxes))
     order = np.argsort((places + chance) / np.sqrt(1 + agreement(boxes, sources)), kind="stable")
-    boxes = _each_once(boxes[order])
-    counts, overlaps = zip(*VARIETY, strict=True)
-    return boxes[_varied(boxes.astype(np.float32), np.array(counts), np.array(overlaps, np.float32))]
+    return varied(each_once(boxes[order]))
 
 
 def agreement(boxes: np.ndarray, sources: np.ndarray) -> np.ndarray:
@@ -68,7 +66,13 @@ def agreement(boxes: np.ndarray, sources: np.ndarray) -> np.ndarray:
     return found
 
 
-def _each_once(boxes: np.ndarray) -> np.ndarray:
+def varied(boxes: np.ndarray) -> np.ndarray:
+    """Pick the first boxes so that they keep to `VARIETY`; those that were passed over follow."""
+    counts, overlaps = zip(*VARIETY, strict=True)
+    return boxes[_varied(boxes.astype(np.float32), np.array(counts), np.array(overlaps, np.float32))]
+
+
+def each_once(boxes: np.ndarray) -> np.ndarray:
     """Leave out boxes that came before."""
     order = np.lexsort(boxes.T)  # stable: of equal boxes the earliest comes first
     new = np.append(True, (boxes[order[1:]] != boxes[order[:-1]]).any(axis=1))

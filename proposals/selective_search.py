@@ -99,7 +99,7 @@ def selective_search(
     height, width = image.shape[:2]
     rgb = working_image(image)
     min_side = MIN_SIDE * sqrt(rgb.shape[0] * rgb.shape[1] / WORKING_AREA)
-    boxes = rank(_hierarchies(rgb, MODES[mode], method, threads or _cores()), min_side, seed)
+    boxes = rank(hierarchies(rgb, MODES[mode], method, threads or _cores()), min_side, seed)
     back = np.array([width / rgb.shape[1], height / rgb.shape[0]] * 2)
     # The product of 433 and 500 / 433 may end a hair above 500.
     return np.minimum(boxes[:max_proposals] * back, [width, height] * 2).astype(np.float32)
@@ -175,7 +175,7 @@ def _regions(prepared: _Prepared, k: int, method: str) -> Regions:
     return describe(prepared.codes, labels)
 
 
-def _hierarchies(rgb: np.ndarray, mode: Mode, method: str, threads: int) -> list[np.ndarray]:
+def hierarchies(rgb: np.ndarray, mode: Mode, method: str = "numba", threads: int = 1) -> list[np.ndarray]:
     """Every grouping of a mode: int32 [2 R - 1, 4] each, starting regions first, the whole image last."""
     area = rgb.shape[0] * rgb.shape[1]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from proposals import MODES, segments, selective_search
+from proposals import METHODS, MODES, segments, selective_search
 from proposals.selective_search import MIN_SIDE, WORKING_AREA
 
 DATA = Path(__file__).parents[1] / "data"
@@ -171,12 +171,13 @@ def test_another_process_finds_the_same():
 
 
 @pytest.mark.parametrize("name", ["kitten", "cow"])
-def test_scikit_images_segments_give_the_same_boxes(name):
-    """But for the few where edges tie, and a segment differs."""
+def test_scikit_images_segments_give_nearly_the_same_boxes(name):
+    """Where edges tie, a segment may differ, and with it the boxes it is merged into."""
     image = photograph(name)
-    boxes = {tuple(box) for box in selective_search(image, max_proposals=100_000).tolist()}
-    others = {tuple(box) for box in selective_search(image, max_proposals=100_000, method="skimage").tolist()}
-    assert len(boxes & others) > 0.85 * len(boxes | others)
+    boxes, others = (selective_search(image, max_proposals=100_000, method=method) for method in METHODS)
+    alike = overlaps(boxes, others).max(axis=1)
+    assert (alike == 1).mean() > 0.7
+    assert alike.mean() > 0.95
 
 
 def test_types_of_images():
