@@ -24,7 +24,7 @@ VERSION = 2
 
 WORKING_AREA = 400 * 300
 """Larger images are shrunk to this many pixels first. The authors work at a width of 500; on training images this size
-covers as many objects as that one, in two thirds of the time."""
+covers as many objects at IoU 0.5 as that one, in two thirds of the time."""
 
 MIN_SIDE = 16
 """Boxes with a shorter side, in pixels of an image of `WORKING_AREA`, are left out: 20 pixels at the authors' size (the

@@ -36,6 +36,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from tqdm import tqdm
 
+from frcnn_cli.data.proposal_files import write_proposals
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.data.voc import load_voc
 from frcnn_cli.errors import DataError
@@ -126,6 +127,7 @@ class Result:
 @click.option("--boxes", type=click.Path(path_type=Path), help="Keep boxes here.  [default: VOC_ROOT/.peers/boxes]")
 @click.option("--require-peers", is_flag=True, help="Fail where the peers' environment cannot be made.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures here.")
+@click.option("--files", type=click.Path(path_type=Path), help="Write proposal files, for frcnn eval, to this folder.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw recall against time.")
 def main(
     root: Path,
@@ -139,6 +141,7 @@ def main(
     boxes: Path | None,
     require_peers: bool,
     json_file: Path | None,
+    files: Path | None,
     plot_file: Path | None,
 ) -> None:
     """Compare selective search with OpenCV's and PyPI's on the images of a VOC list."""
@@ -161,6 +164,8 @@ def main(
             versions[method.program] = worker.version
         folders[method] = (boxes or root / ".peers/boxes") / f"{method.name}, {versions[method.program]}"
         propose_all(method, pythons[method.program], records, folders[method], processes)
+        if files:
+            write_file(files / f"{method.name}.npz", folders[method], records)
     seconds = time_in_turn(methods, pythons, timed, threads)
     results = [
         Result(method, from_last, *recall(folders[method], records, from_last), seconds[method])
@@ -268,6 +273,13 @@ def box_file(folder: Path, record: ImageRecord) -> Path:
     return folder / f"{record.id}.npz"
 
 
+def write_file(file: Path, folder: Path, records: Sequence[ImageRecord]) -> None:
+    """A proposal file of the best boxes as they were returned."""
+    boxes = {record.id: np.load(box_file(folder, record))["boxes"][: COUNTS[-1]] for record in records}
+    sizes = {record.id: (record.width, record.height) for record in records}
+    write_proposals(file, boxes, {"mode": file.stem, "max_proposals": COUNTS[-1], "seed": 0, "sizes": sizes})
+
+
 def recall(folder: Path, records: Sequence[ImageRecord], from_last: bool) -> tuple[float, dict[str, list[float]]]:
     """Boxes an image, and the figures at each of `COUNTS`."""
     gathered, numbers = ProposalRecall(COUNTS), []
@@ -306,7 +318,7 @@ def time_in_turn(
 
 
 def large_photograph(photograph: Path, threads: int) -> dict:
-    """Our fast mode with 12 megapixels: seconds, the median of three, and the most bytes of a process that did no more.
+    """Our fast mode with 12 megapixels: seconds, the median of three, and the most bytes of its process meanwhile.
 
     The bytes are those of the interpreter, the libraries and the image as well; None where the system does not say.
     """

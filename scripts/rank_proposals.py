@@ -68,7 +68,7 @@ def by_edges(boxes: np.ndarray, places: np.ndarray, sources: np.ndarray, rgb: np
 
 
 def by_place_and_agreement(boxes: np.ndarray, places: np.ndarray, sources: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    """The package's."""
+    """The package's, but for the random order of equals."""
     return places / np.sqrt(1 + ranking.agreement(boxes, sources))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from skimage.color import rgb2hsv, rgb2lab
 
 from proposals.colour import COLOUR_SPACES, convert
@@ -30,6 +33,14 @@ def test_planes_in_0_1(space):
     assert np.isfinite(planes).all()
     assert planes.min() >= 0
     assert planes.max() <= 1
+
+
+@given(arrays(np.float32, (2, 3, 3), elements=st.floats(0, 1, width=32)))
+def test_any_colour_is_in_0_1(rgb):
+    """The histograms' bins rely on it. The smallest floats there are among them."""
+    for space in COLOUR_SPACES:
+        planes = convert(rgb, space)
+        assert ((planes >= 0) & (planes <= 1)).all(), space
 
 
 def test_hsv_equals_scikit_images():

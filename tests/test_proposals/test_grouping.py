@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.measure import label as connected_components
 
@@ -112,6 +112,14 @@ def test_one_region():
     assert group(regions, Similarity(), 6).tolist() == [[0, 0, 3, 2]]
 
 
+def test_regions_that_do_not_touch_stay_apart():
+    """0 and 1 meet, 2 is an island: one merge."""
+    regions = replace(strip(0.0, 0.5, 1.0), edges=np.array([[0, 1]], np.int32))
+    assert group(regions, Similarity(), 6)[3:].tolist() == [[0, 0, 2, 2]]
+    alone = replace(regions, edges=np.empty((0, 2), np.int32))
+    assert np.array_equal(group(alone, Similarity(), 6), regions.box)
+
+
 def strip(*colours: float, width: int = 1) -> Regions:
     """Regions side by side, each of one grey."""
     image = np.repeat(np.float32(colours), width)[None, :, None].repeat(2, axis=0)
@@ -186,6 +194,7 @@ def test_more_regions_than_a_pair_can_number():
         group(regions_of(np.zeros((1, count, 1)), labels), Similarity(), count)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1)), max_size=200))
 def test_heap_equals_pythons(steps):
     """None takes the smallest, a number is put in."""

@@ -86,7 +86,7 @@ def test_every_object_is_proposed(found, name):
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_boxes_are_not_too_small(found, name):
-    """20 pixels of the image at its working size."""
+    """In pixels of the image at its working size."""
     height, width = photograph(name).shape[:2]
     sides = found[name][:, 2:] - found[name][:, :2]
     assert sides.min() >= MIN_SIDE * (height * width / WORKING_AREA) ** 0.5 * 0.99
@@ -172,7 +172,7 @@ def test_another_process_finds_the_same():
 
 @pytest.mark.parametrize("name", ["kitten", "cow"])
 def test_scikit_images_segments_give_nearly_the_same_boxes(name):
-    """Where edges tie, a segment may differ, and with it the boxes it is merged into."""
+    """It smooths in float64: where edges nearly tie, a segment may differ, and the boxes that it is merged into."""
     image = photograph(name)
     boxes, others = (selective_search(image, max_proposals=100_000, method=method) for method in METHODS)
     alike = overlaps(boxes, others).max(axis=1)
