@@ -65,8 +65,9 @@ def pixel_graph(smoothed: np.ndarray) -> PixelGraph:
 def segment(graph: PixelGraph, k: float) -> np.ndarray:
     """Cut an image into small, even regions.
 
-    The result is that of `skimage.segmentation.felzenszwalb` where no two edges weigh the same. Edges that do are taken
-    in the order of their directions (right, down, down right, up right), then of their pixels along the rows.
+    The result is that of `skimage.segmentation.felzenszwalb` on the same smoothed image where no two edges weigh the
+    same. Edges that do are taken in the order of their directions (right, down, down right, up right), then of their
+    pixels along the rows.
 
     Args:
         graph: the image's edges.
