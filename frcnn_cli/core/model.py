@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from frcnn_cli.core.backbones import STRIDE, backbone_config, build_backbone
+from frcnn_cli.core.backbones import backbone_config, build_backbone
 from frcnn_cli.core.roi_pool import RoIPool
 from frcnn_cli.core.svd import LowRankLinear
 
@@ -24,6 +24,8 @@ class Architecture:
         fc_width: units of fc6 and of fc7.
         fc6_rank: t of a compressed fc6, or None.
         fc7_rank: likewise.
+        neck: channels of the backbone's neck, 0 for none.
+        class_agnostic: one box a RoI, the same for every class, instead of one a class.
     """
 
     backbone: str
@@ -32,6 +34,8 @@ class Architecture:
     fc_width: int
     fc6_rank: int | None = None
     fc7_rank: int | None = None
+    neck: int = 0
+    class_agnostic: bool = False
 
 
 class Head(nn.Module):
@@ -49,7 +53,9 @@ class Head(nn.Module):
         self.fc7 = _linear(architecture.fc_width, architecture.fc_width, architecture.fc7_rank, std)
         self.dropout = nn.Dropout(dropout)
         self.cls_score = nn.Linear(architecture.fc_width, 1 + architecture.num_classes)
-        self.bbox_pred = nn.Linear(architecture.fc_width, 4 * architecture.num_classes)
+        self.num_classes = architecture.num_classes
+        boxes = 1 if architecture.class_agnostic else architecture.num_classes
+        self.bbox_pred = nn.Linear(architecture.fc_width, 4 * boxes)
         nn.init.normal_(self.cls_score.weight, std=0.01)
         nn.init.normal_(self.bbox_pred.weight, std=0.001)
         nn.init.zeros_(self.cls_score.bias)
@@ -60,7 +66,7 @@ class Head(nn.Module):
         x = pooled.permute(0, 2, 3, 1).flatten(1)
         x = self.dropout(F.relu(self.fc6(x), inplace=True))
         x = self.dropout(F.relu(self.fc7(x), inplace=True))
-        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4))
+        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4)).expand(-1, self.num_classes, -1)
 
 
 def _linear(in_features: int, out_features: int, rank: int | None, std: float | None) -> nn.Module:
@@ -81,8 +87,8 @@ class FastRCNN(nn.Module):
     def __init__(self, architecture: Architecture, dropout: float = 0.5) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone = build_backbone(architecture.backbone)
-        self.roi_pool = RoIPool(architecture.roi_size, 1 / STRIDE)
+        self.backbone = build_backbone(architecture.backbone, architecture.neck)
+        self.roi_pool = RoIPool(architecture.roi_size, 1 / self.backbone.stride)
         self.head = Head(architecture, self.backbone.channels, dropout)
 
     def forward(self, images: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,9 +118,10 @@ class FastRCNN(nn.Module):
             Tensor[K, 1 + C], rows sum to 1, and Tensor[K, C, 4].
         """
         # Half away from zero, as RoI pooling rounds; boxes are inside the image, so nothing is negative.
-        cells = torch.floor(boxes / STRIDE + 0.5)
+        stride = self.backbone.stride
+        cells = torch.floor(boxes / stride + 0.5)
         unique, inverse = torch.unique(cells, dim=0, return_inverse=True)
-        rois = torch.cat((unique.new_zeros(len(unique), 1), unique * STRIDE), dim=1)
+        rois = torch.cat((unique.new_zeros(len(unique), 1), unique * stride), dim=1)
         logits, deltas = self(image[None], rois)
         return logits.softmax(dim=1)[inverse], deltas[inverse]
 

@@ -24,3 +24,15 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
 def mirror(image: np.ndarray) -> np.ndarray:
     """Flip [H, W, 3] left to right."""
     return np.ascontiguousarray(image[:, ::-1])
+
+
+def jitter_colours(image: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
+    """Multiply the brightness of uint8 RGB [H, W, 3], its distance from the mean grey, and from each pixel's own grey.
+
+    Factors of 1 change nothing. One matrix does all three, as each is linear in a pixel's colour.
+    """
+    luma = np.array((0.299, 0.587, 0.114))
+    mean_grey = cv2.transform(image, luma[None])[..., 0].mean() * brightness
+    matrix = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(luma, (3, 1)))
+    offset = np.full((3, 1), (1 - contrast) * mean_grey)
+    return cv2.transform(image, np.hstack((matrix, offset)))  # rounds, and clips to 0 .. 255

@@ -6,8 +6,10 @@ would have met, and any number of worker processes gives the same ones.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import ImageRecord
-from frcnn_cli.data.transforms import mirror, resize, scale_to
+from frcnn_cli.data.transforms import jitter_colours, mirror, resize, scale_to
 from frcnn_cli.errors import DataError
 
 
@@ -63,6 +65,8 @@ class TrainingBatches(TorchDataset):
         scales: Scales,
         flip_probability: float,
         seed: int,
+        colour_jitter: float = 0.0,
+        balance: float = 0.0,
     ) -> None:
         # An image without an object has neither foreground nor, at IoU 0.1 and up, background.
         self.records = tuple(record for record in records if len(record.objects))
@@ -73,6 +77,8 @@ class TrainingBatches(TorchDataset):
         self.sampling = sampling
         self.scales = scales
         self.flip_probability = flip_probability
+        self.colour_jitter = colour_jitter
+        self.repeats = repeat_factors(self.records, balance)
         self.seed = seed
         self._order = lru_cache(maxsize=2)(self._epoch)
 
@@ -85,7 +91,7 @@ class TrainingBatches(TorchDataset):
 
     @property
     def batches_per_epoch(self) -> int:
-        return max(len(self.records) // self.sampling.images_per_batch, 1)
+        return max(int(self.repeats.sum()) // self.sampling.images_per_batch, 1)
 
     def __getitem__(self, number: int) -> Batch:
         epoch, place = divmod(number, self.batches_per_epoch)
@@ -102,10 +108,11 @@ class TrainingBatches(TorchDataset):
         return Batch(_stack(images), torch.cat(rois), torch.cat(labels), torch.cat(deltas), ids)
 
     def _epoch(self, epoch: int) -> list[list[int]]:
-        """Every image about once, in an order drawn for this epoch; landscape with landscape, to pad little."""
+        """Every image about as often as its repeat factor says, in an order drawn for this epoch; landscape with
+        landscape, to pad little."""
         size = self.sampling.images_per_batch
         generator = _generator(self.seed, 0, epoch)
-        order = torch.randperm(len(self.records), generator=generator).tolist()
+        order = self._draw_images(generator)
         order *= -(-size // len(order))
         order = order[: self.batches_per_epoch * size]  # what is left out is drawn before the images are sorted
         upright = [i for i in order if self.records[i].height > self.records[i].width]
@@ -115,6 +122,16 @@ class TrainingBatches(TorchDataset):
         line = wide[: len(wide) // size * size] + upright[: len(upright) // size * size] + rest
         batches = [line[i : i + size] for i in range(0, len(line), size)]
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def _draw_images(self, generator: torch.Generator) -> list[int]:
+        """Numbers of images, shuffled: each `repeats` times, a fraction by chance, and sum(repeats) in all."""
+        whole = self.repeats.floor()
+        certain = torch.repeat_interleave(torch.arange(len(self.records)), whole.long())
+        chance = self.repeats - whole
+        left = int(self.repeats.sum()) - len(certain)
+        if left:
+            certain = torch.cat((certain, torch.multinomial(chance, left, generator=generator)))
+        return certain[torch.randperm(len(certain), generator=generator)].tolist()
 
     def _sample(self, record: ImageRecord, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
@@ -129,10 +146,27 @@ class TrainingBatches(TorchDataset):
         short_sides = self.scales.short_sides
         short_side = short_sides[int(torch.randint(len(short_sides), (), generator=generator))]
         image = resize(image, scale_to(record.width, record.height, short_side, self.scales.long_side))
+        if self.colour_jitter:
+            factors = 1 + self.colour_jitter * (2 * torch.rand(3, generator=generator) - 1)
+            image = jitter_colours(image, *factors.tolist())
         height, width = image.shape[:2]
         ratio = torch.tensor((width / record.width, height / record.height) * 2)
         rois = clip(sampled.rois * ratio, width, height)
         return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), rois, sampled.labels, sampled.deltas
+
+
+def repeat_factors(records: tuple[ImageRecord, ...], balance: float) -> Tensor:
+    """How often each image comes up in an epoch: sqrt(balance / f) of its rarest class, at least once.
+
+    f is the share of images that show a class (repeat factor sampling: Gupta et al., LVIS, CVPR 2019, section 4.2).
+
+    Returns:
+        float64 Tensor[len(records)], 1 and more.
+    """
+    shown = [set(record.objects.labels.tolist()) for record in records]
+    count = Counter(label for labels in shown for label in labels)
+    factor = {label: max(1.0, sqrt(balance * len(records) / images)) for label, images in count.items()}
+    return torch.tensor([max(factor[label] for label in labels) for labels in shown], dtype=torch.float64)
 
 
 def target_statistics(

@@ -14,6 +14,7 @@ from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.model import FastRCNN, fold_target_normalisation
 from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import Dataset
+from frcnn_cli.engine.averaging import WeightAverage
 from frcnn_cli.engine.batches import target_statistics
 from frcnn_cli.engine.checkpoint import Checkpoint, save_checkpoint
 from frcnn_cli.engine.training_config import TrainingConfig
@@ -40,6 +41,7 @@ class Run:
         last_map: the latest.
         optimizer_state: where training stopped; None at the start.
         rng_state: torch's, for dropout; likewise.
+        average: of the weights; None where the latest are the ones to save.
         notes: more to write into the checkpoint, such as where the first weights are from.
     """
 
@@ -54,12 +56,20 @@ class Run:
     last_map: float = -1.0
     optimizer_state: dict[str, Any] | None = None
     rng_state: Tensor | None = None
+    average: WeightAverage | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.config.ema:
+            self.average = WeightAverage(self.model, self.config.ema)
 
     def checkpoint(self) -> Checkpoint:
         """The model as it is, for detection: target normalisation folded in."""
         state = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        if self.average is not None:
+            state.update(self.average.weights)
         folded = copy.deepcopy(self.model.head.bbox_pred)  # a new layer would draw from the run's random numbers
+        folded.load_state_dict({name: state[f"head.bbox_pred.{name}"] for name in ("weight", "bias")})
         fold_target_normalisation(folded, self.target_mean, self.target_std)
         state.update({f"head.bbox_pred.{name}": value for name, value in folded.state_dict().items()})
         training = {
@@ -115,6 +125,7 @@ def save_run(run: Run, optimizer: torch.optim.Optimizer, output: Path) -> None:
         "rng": torch.get_rng_state(),
         "target_mean": run.target_mean,
         "target_std": run.target_std,
+        "average": run.average.weights if run.average else None,
     }
     with atomic_write(output / STATE_FILE) as temporary:
         try:
@@ -147,3 +158,5 @@ def restore_run(run: Run, output: Path) -> None:
     run.rng_state = state["rng"]
     run.target_mean = state["target_mean"]
     run.target_std = state["target_std"]
+    if run.average is not None and state.get("average"):
+        run.average.weights = state["average"]

@@ -113,6 +113,8 @@ def train(
         config.scales,
         config.flip_probability,
         config.seed,
+        config.colour_jitter,
+        config.balance,
     )
     log = TrainingLog(output, COLUMNS, run.iteration)
     loader = DataLoader(
@@ -134,6 +136,8 @@ def train(
                 set_learning_rate(optimizer, lr)
                 losses = training_step(model, batch, optimizer, run, device)
                 run.iteration += 1
+                if run.average is not None:
+                    run.average.update(model, run.iteration)
                 last = run.iteration == config.iterations
                 window.add(losses, batch)
                 if run.iteration % config.log_every == 0 or last:

@@ -52,6 +52,9 @@ class TrainingConfig:
         box_weight: lambda, the weight of the localisation loss.
         scales: of the images.
         flip_probability: of mirroring an image.
+        colour_jitter: brightness, contrast and saturation are each multiplied by 1 - x to 1 + x.
+        balance: images of a class that fewer than this share of the images show come up more often; 0 for no class.
+        ema: decay of the moving average of the weights that is saved and measured; 0 for the weights as they are.
         dropout: after fc6 and fc7.
         precision: ``float32`` or ``bfloat16`` (autocast).
         seed: of everything random.
@@ -71,6 +74,9 @@ class TrainingConfig:
     box_weight: float = 1.0
     scales: Scales = field(default_factory=Scales)
     flip_probability: float = 0.5
+    colour_jitter: float = 0.0
+    balance: float = 0.0
+    ema: float = 0.0
     dropout: float = 0.5
     precision: str = "float32"
     seed: int = 0
@@ -85,8 +91,10 @@ def build_optimizer(model: FastRCNN, config: TrainingConfig) -> torch.optim.Opti
     With SGD, biases have no decay and twice the learning rate, as in the paper's code.
     """
     groups = []
-    for part, share in ((model.backbone, config.backbone_lr_factor), (model.head, 1.0)):
-        learning = [(name, p) for name, p in part.named_parameters() if p.requires_grad]
+    pretrained, new = (model.backbone.body,), (model.backbone.neck, model.head)
+    for parts, share in ((pretrained, config.backbone_lr_factor), (new, 1.0)):
+        named = [pair for part in parts if part is not None for pair in part.named_parameters()]
+        learning = [(name, p) for name, p in named if p.requires_grad]
         weights = [p for name, p in learning if not name.endswith("bias")]
         biases = [p for name, p in learning if name.endswith("bias")]
         bias_share = 2 * share if config.optimizer == "sgd" else share
@@ -94,8 +102,8 @@ def build_optimizer(model: FastRCNN, config: TrainingConfig) -> torch.optim.Opti
         groups.append({"params": biases, "base": bias_share, "weight_decay": 0.0})
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=config.lr)
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
