@@ -96,9 +96,20 @@ FRACTION = click.FloatRange(0, 1)
 @option("--class-agnostic/--class-boxes", default=False, help="One box a RoI, or one a class, as in the paper.")
 @option("--roi-size", type=POSITIVE, help="P, of P x P pooling.  [default: the backbone's]")
 @option("--iterations", type=POSITIVE, default=40_000, help="Updates.")
+@option(
+    "--sampling",
+    type=click.Choice(["hierarchical", "region-wise"]),
+    default="hierarchical",
+    help="R RoIs from N images, or each RoI from another image: N = R, as R-CNN and SPPnet trained.",
+)
 @option("--images-per-batch", type=POSITIVE, default=2, help="N.")
 @option("--rois-per-batch", type=POSITIVE, default=128, help="R, over all images of a batch.")
-@option("--foreground-fraction", type=FRACTION, default=0.25, help="The most of an image's RoIs.")
+@option(
+    "--foreground-fraction",
+    type=FRACTION,
+    default=0.25,
+    help="The most of a batch's RoIs, shared out among its images.",
+)
 @option("--foreground-iou", type=FRACTION, default=0.5, help="The least overlap of a foreground RoI.")
 @option("--background-iou", type=(FRACTION, FRACTION), default=(0.1, 0.5), help="Overlap of a background RoI.")
 @option("--short-side", default="600", callback=_numbers, help="Pixels; one of several, as in 480,576, an image.")
@@ -130,6 +141,9 @@ FRACTION = click.FloatRange(0, 1)
 @option("--loss-lambda", type=click.FloatRange(0), default=1.0, help="Weight of the localisation loss.")
 @option("--dropout", type=FRACTION, default=0.5, help="After fc6 and fc7.")
 @option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of the forward pass.")
+@option(
+    "--images-per-pass", type=POSITIVE, default=8, help="Through the network at a time; gradients of a batch add up."
+)
 @option("--checkpoint-every", type=POSITIVE, default=1000, help="Iterations.")
 @option("--eval-every", type=click.IntRange(0), default=5000, help="Iterations; 0 measures at the end only.")
 @option("--log-every", type=POSITIVE, default=20, help="Iterations.")
@@ -158,6 +172,7 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         raise UsageError(f"--output {given['output']}: holds a run already; --resume it, or choose another folder")
     if given["init"]:
         _refuse(ctx, BUILDING, "the model of --init is as it is")
+    _refuse_fewer_images_than_regions(ctx, given)
     config = _config(given)
     device = pick_device(given["device"])
 
@@ -205,11 +220,21 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
     err.print(f"{given['output'] / MODEL_FILE}: trained for {run.iteration} iterations{score}")
 
 
+def _refuse_fewer_images_than_regions(ctx: click.Context, given: dict[str, Any]) -> None:
+    images, rois = given["images_per_batch"], given["rois_per_batch"]
+    named = ctx.get_parameter_source("images_per_batch") == ParameterSource.COMMANDLINE
+    if given["sampling"] == "region-wise" and named and images != rois:
+        raise UsageError(
+            f"--images-per-batch {images}: with --sampling region-wise each of the {rois} RoIs is from another image"
+        )
+
+
 def _config(given: dict[str, Any]) -> TrainingConfig:
+    images = given["rois_per_batch"] if given["sampling"] == "region-wise" else given["images_per_batch"]
     low, high = given["background_iou"]
     if low >= high:
         raise UsageError(f"--background-iou {low} {high}: the first must be the smaller")
-    if given["rois_per_batch"] < given["images_per_batch"]:
+    if given["rois_per_batch"] < images:
         raise UsageError("--rois-per-batch must be at least --images-per-batch: each image gives one RoI or more")
     if not given["short_side"]:
         raise UsageError("--short-side needs a number")
@@ -222,7 +247,7 @@ def _config(given: dict[str, Any]) -> TrainingConfig:
         weight_decay=given["weight_decay"],
         schedule=Schedule(given["schedule"], given["steps"], warmup=given["warmup"]),
         sampling=SamplingConfig(
-            given["images_per_batch"],
+            images,
             given["rois_per_batch"],
             given["foreground_fraction"],
             given["foreground_iou"],
@@ -236,6 +261,7 @@ def _config(given: dict[str, Any]) -> TrainingConfig:
         ema=given["ema"],
         dropout=given["dropout"],
         precision=given["precision"],
+        images_per_pass=given["images_per_pass"],
         seed=given["seed"],
         checkpoint_every=given["checkpoint_every"],
         eval_every=given["eval_every"],

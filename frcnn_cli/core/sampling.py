@@ -14,10 +14,13 @@ from frcnn_cli.core.boxes import encode, iou
 class SamplingConfig:
     """Hierarchical sampling: N images, then R / N RoIs from each.
 
+    With N = R each RoI is from another image: region-wise sampling, as R-CNN and SPPnet trained. A smaller N is
+    cheaper, as RoIs of one image share its pass through the convolutions.
+
     Attributes:
         images_per_batch: N.
         rois_per_batch: R, a multiple of N.
-        foreground_fraction: the most of an image's RoIs that are foreground.
+        foreground_fraction: the most of a batch's RoIs that are foreground, shared out evenly among its images.
         foreground_iou: a RoI with at least this overlap with an object is foreground.
         background_iou: a RoI whose largest overlap is in [low, high) is background.
     """
@@ -32,6 +35,14 @@ class SamplingConfig:
     def rois_per_image(self) -> int:
         """R / N, rounded down."""
         return self.rois_per_batch // self.images_per_batch
+
+    def most_foreground(self, place: int) -> int:
+        """Foreground RoIs that image 0, 1, ... of a batch may give at most: whole numbers that add up to the fraction.
+
+        Of four images that give one RoI each, one may give a foreground RoI. Which image is in which place is chance.
+        """
+        share = self.foreground_fraction * self.rois_per_image
+        return round(share * (place + 1)) - round(share * place)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,12 @@ class SampledRois:
 
 
 def sample_rois(
-    proposals: Tensor, gt_boxes: Tensor, gt_labels: Tensor, config: SamplingConfig, generator: torch.Generator
+    proposals: Tensor,
+    gt_boxes: Tensor,
+    gt_labels: Tensor,
+    config: SamplingConfig,
+    generator: torch.Generator,
+    place: int = 0,
 ) -> SampledRois:
     """Draw one image's share of the mini-batch.
 
@@ -66,13 +82,14 @@ def sample_rois(
         gt_labels: int64 Tensor[G], classes from 1.
         config: the sampling's numbers.
         generator: source of the draw.
+        place: of the image in the batch, from 0.
     """
     candidates = torch.cat((gt_boxes, proposals))
     overlap, matched = best_overlap(candidates, gt_boxes)
     low, high = config.background_iou
 
-    most_foreground = round(config.foreground_fraction * config.rois_per_image)
-    foreground = _draw((overlap >= config.foreground_iou).nonzero()[:, 0], most_foreground, generator)
+    foreground_pool = (overlap >= config.foreground_iou).nonzero()[:, 0]
+    foreground = _draw(foreground_pool, config.most_foreground(place), generator)
     background_pool = ((overlap >= low) & (overlap < high)).nonzero()[:, 0]
     background = _draw(background_pool, config.rois_per_image - len(foreground), generator)
 

@@ -7,6 +7,7 @@ would have met, and any number of worker processes gives the same ones.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
@@ -51,6 +52,14 @@ class Batch:
     labels: Tensor
     deltas: Tensor
     image_ids: tuple[str, ...]
+
+    def parts(self, images: int) -> Iterator[Batch]:
+        """The batch in pieces of so many images, for a network that has no room for all of them at once."""
+        for first in range(0, len(self.images), images):
+            here = slice(first, first + images)
+            inside = (self.rois[:, 0] >= here.start) & (self.rois[:, 0] < here.stop)
+            rois = self.rois[inside] - self.rois.new_tensor((first, 0, 0, 0, 0))
+            yield Batch(self.images[here], rois, self.labels[inside], self.deltas[inside], self.image_ids[here])
 
 
 class TrainingBatches(TorchDataset):
@@ -99,7 +108,7 @@ class TrainingBatches(TorchDataset):
         images, rois, labels, deltas = [], [], [], []
         chosen = [self.records[i] for i in self._order(epoch)[place]]
         for index, record in enumerate(chosen):
-            image, boxes, sampled_labels, sampled_deltas = self._sample(record, generator)
+            image, boxes, sampled_labels, sampled_deltas = self._sample(record, generator, index)
             images.append(image)
             rois.append(torch.cat((boxes.new_full((len(boxes), 1), index), boxes), dim=1))
             labels.append(sampled_labels)
@@ -117,8 +126,9 @@ class TrainingBatches(TorchDataset):
         order = order[: self.batches_per_epoch * size]  # what is left out is drawn before the images are sorted
         upright = [i for i in order if self.records[i].height > self.records[i].width]
         wide = [i for i in order if self.records[i].height <= self.records[i].width]
-        # Whole batches of either kind, then one of both from what is left over.
+        # Whole batches of either kind, then one of both from what is left over, mixed: places differ in what they give.
         rest = wide[len(wide) // size * size :] + upright[len(upright) // size * size :]
+        rest = [rest[i] for i in torch.randperm(len(rest), generator=generator).tolist()]
         line = wide[: len(wide) // size * size] + upright[: len(upright) // size * size] + rest
         batches = [line[i : i + size] for i in range(0, len(line), size)]
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
@@ -133,7 +143,9 @@ class TrainingBatches(TorchDataset):
             certain = torch.cat((certain, torch.multinomial(chance, left, generator=generator)))
         return certain[torch.randperm(len(certain), generator=generator)].tolist()
 
-    def _sample(self, record: ImageRecord, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _sample(
+        self, record: ImageRecord, generator: torch.Generator, place: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
         gt_boxes = torch.from_numpy(record.objects.boxes)
         gt_labels = torch.from_numpy(record.objects.labels)
@@ -141,7 +153,7 @@ class TrainingBatches(TorchDataset):
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
             proposals, gt_boxes = flip(proposals, record.width), flip(gt_boxes, record.width)
-        sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator)
+        sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place)
 
         short_sides = self.scales.short_sides
         short_side = short_sides[int(torch.randint(len(short_sides), (), generator=generator))]

@@ -172,6 +172,9 @@ def training_step(
 ) -> dict[str, float]:
     """One update: forward, the multi-task loss on normalised targets, backward, step.
 
+    A batch of more images than fit goes through in parts. The loss is a mean over RoIs, so each part's counts by its
+    share of them, and the gradients add up to those of the whole.
+
     Returns:
         The losses by name.
 
@@ -179,19 +182,25 @@ def training_step(
         DataError: the loss is not finite; no update is made.
     """
     device = torch.device(device)
-    targets = ((batch.deltas - run.target_mean) / run.target_std).to(device)
-    images = batch.images.to(device, memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
-        logits, deltas = model(images, batch.rois.to(device))
-    losses = multi_task_loss(logits.float(), deltas.float(), batch.labels.to(device), targets, run.config.box_weight)
-    loss = losses["cls"] + losses["bbox"]
-    if not math.isfinite(loss.item()):
-        names = ", ".join(batch.image_ids)
-        raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    sums = dict.fromkeys(("loss", "loss_cls", "loss_bbox"), 0.0)
+    for part in batch.parts(run.config.images_per_pass):
+        targets = ((part.deltas - run.target_mean) / run.target_std).to(device)
+        images = part.images.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
+            logits, deltas = model(images, part.rois.to(device))
+        labels = part.labels.to(device)
+        losses = multi_task_loss(logits.float(), deltas.float(), labels, targets, run.config.box_weight)
+        share = len(part.labels) / max(len(batch.labels), 1)
+        loss = (losses["cls"] + losses["bbox"]) * share
+        if not math.isfinite(loss.item()):
+            names = ", ".join(part.image_ids)
+            raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
+        loss.backward()
+        for name, value in (("loss", loss), *((f"loss_{term}", value * share) for term, value in losses.items())):
+            sums[name] += value.item()
     optimizer.step()
-    return {"loss": loss.item(), "loss_cls": losses["cls"].item(), "loss_bbox": losses["bbox"].item()}
+    return sums
 
 
 def _validate(run: Run, validation: Validation, device: torch.device | str, observer: Observer) -> float:

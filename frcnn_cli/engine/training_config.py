@@ -57,6 +57,7 @@ class TrainingConfig:
         ema: decay of the moving average of the weights that is saved and measured; 0 for the weights as they are.
         dropout: after fc6 and fc7.
         precision: ``float32`` or ``bfloat16`` (autocast).
+        images_per_pass: through the network at a time; the gradients of a larger batch add up.
         seed: of everything random.
         checkpoint_every: iterations.
         eval_every: iterations between measurements on the validation set; 0: only at the end.
@@ -79,6 +80,7 @@ class TrainingConfig:
     ema: float = 0.0
     dropout: float = 0.5
     precision: str = "float32"
+    images_per_pass: int = 8
     seed: int = 0
     checkpoint_every: int = 1000
     eval_every: int = 0

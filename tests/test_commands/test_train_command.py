@@ -114,6 +114,22 @@ def test_proposals_in_shards_and_of_another_format(train, run_frcnn, tiny_voc, t
     assert not (tmp_path / "p.txt.partial").exists()
 
 
+def test_region_wise_sampling(train, run_frcnn, tiny_voc, tmp_path):
+    run = tmp_path / "run"
+    common = ("--voc", tiny_voc, "--output", run, "--iterations", 1, "--sampling", "region-wise")
+    refused = train(*common, "--images-per-batch", 4)
+    assert (refused.code, refused.err) == (
+        2, "frcnn: --images-per-batch 4: with --sampling region-wise each of the 16 RoIs is from another image\n"
+    )  # fmt: skip
+    assert not run.exists()
+    outcome = train(*common, "--images-per-pass", 5)
+    assert outcome.code == 0, outcome.err
+    assert load_checkpoint(run / "model.safetensors").training["sampling"]["images_per_batch"] == 16
+    resumed = run_frcnn("train", "--resume", run, "--iterations", 2)
+    assert resumed.code == 0, resumed.err
+    assert load_checkpoint(run / "model.safetensors").training["sampling"]["images_per_batch"] == 16
+
+
 def test_proposals_that_lack_an_image(train, tiny_voc, tmp_path, run_frcnn):
     path = tmp_path / "p.npz"
     run_frcnn("propose", tiny_voc / "JPEGImages" / "wine.jpg", "-o", path, "--mode", "single")

@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from frcnn_cli.core.sampling import SampledRois, SamplingConfig, best_overlap, sample_rois
@@ -126,6 +128,35 @@ def test_background_upper_end_is_exclusive_where_foreground_starts_higher():
 def test_other_sizes():
     sampled = draw(strips(*FOREGROUND, *BACKGROUND), images_per_batch=4, rois_per_batch=32, foreground_fraction=0.5)
     assert (sampled.labels > 0).tolist() == [True] * 4 + [False] * 4
+
+
+def test_region_wise():
+    """N = R: one RoI an image, and a quarter of the images give a foreground one."""
+    proposals = strips(*FOREGROUND, *BACKGROUND)
+    config = SamplingConfig(128, 128)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [sample_rois(proposals, GT, LABEL, config, generator, place) for place in range(128)]
+    assert [len(sampled) for sampled in drawn] == [1] * 128
+    assert sum(int((sampled.labels > 0).sum()) for sampled in drawn) == 32
+    in_fours = [sum(config.most_foreground(place) for place in range(i, i + 4)) for i in range(0, 128, 4)]
+    assert in_fours == [1] * 32
+
+
+def test_region_wise_takes_background_where_there_is_no_foreground():
+    config = SamplingConfig(4, 4, background_iou=(0.0, 0.5))
+    place = [config.most_foreground(place) for place in range(4)].index(1)
+    no_area = torch.tensor([[5.0, 5, 5, 5]])
+    sampled = sample_rois(strips(20), no_area, LABEL, config, torch.Generator(), place)
+    assert sampled.labels.tolist() == [0]
+
+
+@given(images=st.integers(1, 40), each=st.integers(1, 70), fraction=st.floats(0, 1))
+def test_shares_of_foreground_add_up_and_are_even(images, each, fraction):
+    config = SamplingConfig(images, images * each, fraction)
+    shares = [config.most_foreground(place) for place in range(images)]
+    assert sum(shares) == round(fraction * each * images)
+    assert max(shares) - min(shares) <= 1
+    assert all(0 <= share <= each for share in shares)
 
 
 def test_same_seed_same_draw():

@@ -218,6 +218,38 @@ def test_a_data_set_smaller_than_a_batch_repeats_its_images(batches, tiny_datase
     assert set(batch.rois[:, 0].tolist()) == {0.0, 1.0, 2.0}
 
 
+def test_region_wise_batches(batches, tiny_dataset):
+    """Each RoI is from another image (as long as there are so many), a quarter of them foreground."""
+    by_id = {record.id: record for record in tiny_dataset.records}
+    ours = batches(images=8, rois=8)
+    for number in range(4):
+        batch = ours[number]
+        assert len(set(batch.image_ids)) == 8
+        assert batch.rois[:, 0].tolist() == list(range(8))
+        assert (batch.labels > 0).sum() == 2
+        for label, image_id in zip(batch.labels.tolist(), batch.image_ids, strict=True):
+            assert label in {0, *by_id[image_id].objects.labels.tolist()}
+
+
+def test_an_image_may_be_in_any_place(batches):
+    """Places differ in whether they give foreground; upright images must not always be in the last ones."""
+    ours = batches(placeless(10, tall={0, 1}), images=8, rois=8)
+    places = {batch.index(0) for epoch in range(100) for batch in ours._epoch(epoch) if 0 in batch}
+    assert places == set(range(8))
+
+
+def test_parts_of_a_batch(batches):
+    batch = batches(images=5, rois=40)[0]
+    parts = list(batch.parts(2))
+    assert [len(part.images) for part in parts] == [2, 2, 1]
+    rois = [part.rois + torch.tensor((2.0 * i, 0, 0, 0, 0)) for i, part in enumerate(parts)]
+    whole = (torch.cat(rois), *(torch.cat([getattr(part, name) for part in parts]) for name in ("labels", "deltas")))
+    ids = tuple(image_id for part in parts for image_id in part.image_ids)
+    assert_same(Batch(torch.cat([part.images for part in parts]), *whole, ids), batch)
+    (same,) = batch.parts(5)
+    assert_same(same, batch)
+
+
 def test_images_without_objects_are_left_out(batches, tiny_dataset):
     bare = [replace(record, objects=NO_OBJECTS) for record in tiny_dataset.records[:9]]
     ours = batches([*bare, tiny_dataset.records[9]])

@@ -14,12 +14,12 @@ from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
-from frcnn_cli.engine.batches import Scales
+from frcnn_cli.engine.batches import Scales, TrainingBatches
 from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.detector import DetectionConfig, Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.run import Run, restore_run, start_run
-from frcnn_cli.engine.trainer import COLUMNS, Validation, train
+from frcnn_cli.engine.trainer import COLUMNS, Validation, train, training_step
 from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer
 from frcnn_cli.errors import DataError
 
@@ -249,6 +249,30 @@ def test_groups_of_the_optimizer(new_run):
     assert all(p.dim() == 1 for group in groups if not group["weight_decay"] for p in group["params"])
     frozen = build_optimizer(run.model, replace(SHORT, optimizer="adamw")).param_groups
     assert [group["base"] for group in frozen] == [1.0] * 4
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-9)])
+@pytest.mark.parametrize("images_per_pass", [1, 3])
+def test_a_batch_in_parts_is_the_same_update(new_run, train_set, tiny_proposals, images_per_pass, dtype, tolerance):
+    """Eight images with one RoI each, at once and in parts of 3, 3 and 2: the same losses and the same weights."""
+    config = replace(SHORT, sampling=SamplingConfig(8, 8), dropout=0.0, lr=0.1, momentum=0.0)
+    batch = TrainingBatches(
+        train_set.records, tiny_proposals, NORMALISATIONS["imagenet"], config.sampling, config.scales, 0.5, 0
+    )[0]
+    batch = replace(batch, images=batch.images.to(dtype), rois=batch.rois.to(dtype))
+    after = []
+    for images in (8, images_per_pass):
+        run = new_run(replace(config, images_per_pass=images))
+        run.model.to(dtype).train().backbone.freeze()
+        before = {name: value.clone() for name, value in run.model.state_dict().items()}
+        losses = training_step(run.model, batch, build_optimizer(run.model, run.config), run, "cpu")
+        after.append((losses, run.model.state_dict()))
+    (losses, state), (losses_in_parts, state_in_parts) = after
+    assert losses_in_parts == pytest.approx(losses, rel=1e-6)
+    moved = max(float((state[name] - before[name]).abs().max()) for name in state)
+    assert moved > 1e-3
+    for name, value in state.items():
+        torch.testing.assert_close(state_in_parts[name], value, atol=tolerance, rtol=0, msg=name)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(new_run, go, tmp_path, train_set):
