@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -15,7 +15,7 @@ from frcnn_cli.data.decoding import check_images
 from frcnn_cli.data.proposal_shards import Shard
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.data.voc import load_voc
-from frcnn_cli.errors import UsageError
+from frcnn_cli.errors import DatasetFaults, UsageError
 from proposals import MODES
 
 F = TypeVar("F", bound=Callable)
@@ -37,6 +37,37 @@ class ShardType(click.ParamType):
 
 
 SHARD = ShardType()
+
+
+class Numbers(click.ParamType):
+    """``480,576``: whole numbers from 1 on, as a tuple; of a configuration file, one or a list."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+            numbers = tuple(int(part) for part in ([parts] if isinstance(parts, int) else parts))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 480,576", param, ctx)
+        if any(number < 1 for number in numbers):
+            self.fail("numbers start at 1", param, ctx)
+        return numbers
+
+
+class ClassNames(click.ParamType):
+    """``cat,dog``, as a tuple; of a configuration file, a list."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        names = value.split(",") if isinstance(value, str) else value
+        return tuple(name.strip() for name in names if name.strip())
+
+
+def voc_root(voc: str) -> Path:
+    """The folder that a value of --voc means."""
+    return Path(os.environ.get("VOC_ROOT", "VOCdevkit/VOC2007") if voc == DEFAULT_VOC else voc)
 
 
 def default_workers() -> int:
@@ -76,41 +107,64 @@ class DatasetOptions:
 
         Raises:
             UsageError: neither or both layouts are given.
-            DataError: see `load_voc`, `load_coco` and `check_images`.
+            DatasetFaults: everything wrong with annotations and images, unless --skip-faulty.
+            DataError: see `load_voc` and `load_coco`.
+        """
+        dataset = self.read(split, coco, classes, shard)
+        if dataset.skipped and not self.skip_faulty:
+            raise DatasetFaults(dataset.name, dataset.skipped)
+        report_skipped(dataset)
+        return dataset
+
+    def read(
+        self,
+        split: str,
+        coco: Path | None = None,
+        classes: tuple[str, ...] | None = None,
+        shard: Shard | None = None,
+    ) -> Dataset:
+        """As `load`, but leave it to the caller what to do about the faults, which are in `skipped`.
+
+        Raises:
+            UsageError: neither or both layouts are given.
+            DataError: as `load`, and if no image is left.
         """
         classes = self.classes or classes
         if self.voc is not None and self.coco is not None:
             raise UsageError("--voc and --coco are two layouts: give one")
         if self.voc is not None:
-            root = os.environ.get("VOC_ROOT", "VOCdevkit/VOC2007") if self.voc == DEFAULT_VOC else self.voc
-            dataset = load_voc(Path(root), split, classes, self.skip_faulty)
+            dataset = load_voc(voc_root(self.voc), split, classes, skip_faulty=True)
         elif self.coco is not None:
             if self.images is None:
                 raise UsageError("--coco needs --images, the folder of its images")
-            dataset = load_coco(coco or self.coco, self.images, classes, self.skip_faulty)
+            dataset = load_coco(coco or self.coco, self.images, classes, skip_faulty=True)
         else:
             raise UsageError("which images? give --voc ROOT, or --coco ANN.json with --images DIR")
         if shard:
             dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
-        dataset = check_images(dataset, self.skip_faulty)
-        if dataset.skipped:
-            lines = "\n".join(f"  {line}" for line in dataset.skipped)
-            click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)
-        return dataset
+        return check_images(dataset, skip_faulty=True)
+
+
+def report_skipped(dataset: Dataset) -> None:
+    """Say on stderr what was left out."""
+    if dataset.skipped:
+        lines = "\n".join(f"  {line}" for line in dataset.skipped)
+        click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)
 
 
 def dataset_options(command: F) -> F:
     """--voc, --coco, --images, --classes and --skip-faulty, as one `DatasetOptions` named `data`."""
 
     def gather(voc, coco, images, classes, skip_faulty, **others):
-        names = tuple(name.strip() for name in classes.split(",")) if classes else None
-        return command(data=DatasetOptions(voc, coco, images, names, skip_faulty), **others)
+        return command(data=DatasetOptions(voc, coco, images, classes or None, skip_faulty), **others)
 
     gather.__name__, gather.__doc__ = command.__name__, command.__doc__
     gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for option in (
         click.option("--skip-faulty", is_flag=True, help="Leave faulty objects and images out, and list them."),
-        click.option("--classes", metavar="A,B,...", help="Class names.  [default: those of the annotations]"),
+        click.option(
+            "--classes", type=ClassNames(), metavar="A,B,...", help="Class names.  [default: those of the annotations]"
+        ),
         click.option("--images", type=PATH, metavar="DIR", help="The images of --coco."),
         click.option("--coco", type=PATH, metavar="ANN.json", help="Annotations in COCO's format."),
         click.option(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -42,7 +40,8 @@ class TrainingDisplay:
             err.print(
                 f"iteration {progress.iteration}/{self.iterations}  loss {values['loss']:.4f} "
                 f"(cls {values['loss_cls']:.4f}, bbox {values['loss_bbox']:.4f})  lr {values['lr']:.2e}  "
-                f"{values['iterations_per_second']:.2f} it/s  {_duration(progress.seconds_left)} left"
+                f"foreground {values['foreground']:.0%}  {values['images_per_second']:.2f} images/s  "
+                f"{_duration(progress.seconds_left)} left"
             )
 
     def message(self, text: str) -> None:
@@ -51,8 +50,8 @@ class TrainingDisplay:
 
     def _panel(self, progress: Progress) -> Group:
         values = progress.values
-        table = Table.grid(padding=(0, 3))
-        table.add_row("iteration", "loss", "cls", "bbox", "lr", "foreground", "it/s", "left", style="dim")
+        table = Table.grid(padding=(0, 2))  # 80 columns hold it
+        table.add_row("iteration", "loss", "cls", "bbox", "lr", "foreground", "images/s", "left", style="dim")
         table.add_row(
             f"{progress.iteration}/{self.iterations}",
             f"{values['loss']:.4f}",
@@ -60,11 +59,13 @@ class TrainingDisplay:
             f"{values['loss_bbox']:.4f}",
             f"{values['lr']:.2e}",
             f"{values['foreground']:.0%}",
-            f"{values['iterations_per_second']:.2f}",
+            f"{values['images_per_second']:.2f}",
             _duration(progress.seconds_left),
         )
         return Group(table, ProgressBar(total=self.iterations, completed=progress.iteration, width=60))
 
 
 def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    """Hours, minutes and seconds; a day has 24 of the former."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

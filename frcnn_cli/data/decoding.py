@@ -23,14 +23,16 @@ def check_images(dataset: Dataset, skip_faulty: bool = False, workers: int = 2) 
         The data set, without the images left out.
 
     Raises:
-        DatasetFaults: images cannot be decoded, all of them, unless `skip_faulty`; or no image is left.
+        DatasetFaults: images cannot be decoded, all of them, unless `skip_faulty`; or no image is left. It names what
+            was skipped before, too.
     """
+    if not dataset.records:
+        return dataset
     with ThreadPoolExecutor(max_workers=workers) as pool:
         found = list(pool.map(_fault, dataset.records))
     sound = tuple(record for record, fault in zip(dataset.records, found, strict=True) if fault is None)
-    faults = [fault for fault in found if fault is not None]
-    skipped = settle_faults(dataset.name, faults, len(sound), skip_faulty)
-    return replace(dataset, records=sound, skipped=dataset.skipped + skipped)
+    faults = (*dataset.skipped, *(fault for fault in found if fault is not None))
+    return replace(dataset, records=sound, skipped=settle_faults(dataset.name, faults, len(sound), skip_faulty))
 
 
 def _fault(record: ImageRecord) -> str | None:

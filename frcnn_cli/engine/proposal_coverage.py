@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable
 
 from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
+from frcnn_cli.errors import DataError
 from frcnn_cli.metrics.proposal_recall import COUNTS, Coverage, ProposalRecall
+
+ALL = 1_000_000_000
+"""More proposals than any image has."""
+
+SHOWN = 20
+"""As many ids of images without proposals are named: more, and it is the wrong file."""
 
 Track = Callable[[Iterable[ImageRecord]], Iterable[ImageRecord]]
 
@@ -34,3 +41,30 @@ def measure_coverage(
         objects = record.objects.without_difficult()
         recall.add(proposals.get(record.id, record.width, record.height), objects.boxes, objects.labels)
     return recall.result()
+
+
+def check_proposals(dataset: Dataset, proposals: Proposals) -> tuple[tuple[str, ...], Coverage]:
+    """Look at the proposals of every image of a data set.
+
+    Returns:
+        What is wrong with them, one line each: images that the file lacks (all in one line), boxes that are none of
+        their image. And how well all the sound ones together cover the objects.
+    """
+    faults: list[str] = []
+    missing: list[str] = []
+    recall = ProposalRecall([ALL])
+    for record in dataset.records:
+        if record.id not in proposals:
+            missing.append(record.id)
+            continue
+        try:
+            boxes = proposals.get(record.id, record.width, record.height)
+        except DataError as error:
+            faults.append(str(error))
+        else:
+            objects = record.objects.without_difficult()
+            recall.add(boxes, objects.boxes, objects.labels)
+    if missing:
+        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+        faults.insert(0, f"{proposals.path}: no proposals for {len(missing)} of {len(dataset)} images: {shown}")
+    return tuple(faults), recall.result()

@@ -26,11 +26,20 @@ from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.run import Run, save_run
 from frcnn_cli.engine.training_config import build_optimizer, set_learning_rate
-from frcnn_cli.engine.training_log import TrainingLog
+from frcnn_cli.engine.training_log import TrainingLog, draw_curves
 from frcnn_cli.errors import DataError, Interrupted
 
 BEST_FILE = "best.safetensors"
-COLUMNS = ("loss", "loss_cls", "loss_bbox", "lr", "foreground", "iterations_per_second", "val_mAP")
+COLUMNS = (
+    "loss",
+    "loss_cls",
+    "loss_bbox",
+    "lr",
+    "foreground",
+    "iterations_per_second",
+    "images_per_second",
+    "val_mAP",
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,8 @@ def train(
     """Train until the last iteration of the recipe, from wherever the run is.
 
     `output` gets ``model.safetensors`` (the latest), ``best.safetensors`` (by validation mAP), ``training_state.pt``
-    (to go on from), ``log.csv`` and TensorBoard events. Each is replaced in one piece.
+    (to go on from), ``log.csv``, TensorBoard events, and at each measurement and the end ``curves.png``. Each is
+    replaced in one piece.
 
     Args:
         run: changed as it goes.
@@ -163,6 +173,8 @@ def train(
                         save_checkpoint(output / BEST_FILE, run.checkpoint())
                     save_run(run, optimizer, output)
                     window = _Window()
+                if measure or last:
+                    draw_curves(output)
     finally:
         log.close()
 
@@ -234,17 +246,23 @@ class _Window:
     def __init__(self) -> None:
         self.start = time.perf_counter()
         self.count = 0
+        self.images = 0
         self.sums: dict[str, float] = {}
 
     def add(self, losses: dict[str, float], batch: Batch) -> None:
         self.count += 1
+        self.images += len(batch.images)
         share = (batch.labels > 0).float().mean().item() if len(batch.labels) else 0.0
         for name, value in (losses | {"foreground": share}).items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
     def mean(self) -> dict[str, float]:
         values = {name: total / self.count for name, total in self.sums.items()}
-        return values | {"iterations_per_second": self.count / (time.perf_counter() - self.start)}
+        seconds = time.perf_counter() - self.start
+        return values | {
+            "iterations_per_second": self.count / seconds,
+            "images_per_second": self.images / seconds,
+        }
 
 
 @contextmanager

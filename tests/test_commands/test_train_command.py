@@ -47,16 +47,25 @@ def test_a_run_and_further_iterations(train, tiny_voc, tiny_proposals_path, tmp_
     assert "iteration 2/2  loss" in outcome.err
     assert re.search(r"iteration 2: mAP 0\.\d{4} on tiny val \(2 images", outcome.err)
     names = {path.name for path in run.iterdir() if not path.name.startswith("events")}
-    assert names == {"model.safetensors", "best.safetensors", "log.csv", "run.json", "training_state.pt"}
+    assert names == {
+        "model.safetensors", "best.safetensors", "log.csv", "curves.png", "config.toml", "training_state.pt",
+    }  # fmt: skip
     checkpoint = load_checkpoint(run / "model.safetensors")
     assert (checkpoint.short_side, checkpoint.long_side, len(checkpoint.classes)) == (64, 128, 20)
     assert checkpoint.training["iteration"] == 2
 
+    (run / "curves.png").unlink()
     more = run_frcnn("train", "--resume", run, "--iterations", 4)
     assert more.code == 0, more.err
     assert load_checkpoint(run / "model.safetensors").training["iteration"] == 4
     assert iterations(run) == [1, 2, 2, 3, 4, 4]  # losses, and the two measurements
-    assert json.loads((run / "run.json").read_text())["voc"] == str(tiny_voc)
+    assert "iterations = 4 #" in (run / "config.toml").read_text()  # what a further --resume goes by
+    drawn = (run / "curves.png").read_bytes()
+    (run / "curves.png").unlink()
+    again = run_frcnn("train", "--plot", run)
+    assert (again.code, again.err) == (0, f"curves in {run / 'curves.png'}\n")
+    assert (run / "curves.png").read_bytes() == drawn
+    assert f'voc = "{tiny_voc}" # ' in (run / "config.toml").read_text()
 
     image = tiny_voc / "JPEGImages" / "cow.jpg"
     found = run_frcnn("detect", image, "--weights", run / "model.safetensors", "--score", 0.01, "--json")
@@ -135,7 +144,7 @@ def test_proposals_that_lack_an_image(train, tiny_voc, tmp_path, run_frcnn):
     run_frcnn("propose", tiny_voc / "JPEGImages" / "wine.jpg", "-o", path, "--mode", "single")
     outcome = train("--voc", tiny_voc, "--split", "val", "--output", tmp_path / "run", proposals=path)
     assert outcome.code == 1
-    assert f"{path}: no proposals for 1 of 2 images, such as sheep" in outcome.err
+    assert f"{path}: no proposals for 1 of 2 images: sheep" in outcome.err
 
 
 def spoil(root: Path) -> list[str]:
@@ -205,7 +214,7 @@ def test_no_object_at_all(train, voc_copy, tmp_path):
 def test_what_cannot_be_resumed(train, run_frcnn, tiny_voc, tmp_path):
     nothing = run_frcnn("train", "--resume", tmp_path)
     assert nothing.code == 1
-    assert nothing.err.startswith(f"frcnn: {tmp_path / 'run.json'}: no such file")
+    assert nothing.err.startswith(f"frcnn: {tmp_path / 'config.toml'}: no such file")
     run = tmp_path / "run"
     assert train("--voc", tiny_voc, "--output", run, "--iterations", 1).code == 0
     for option, value in (
@@ -215,7 +224,11 @@ def test_what_cannot_be_resumed(train, run_frcnn, tiny_voc, tmp_path):
         assert outcome.code == 2, (option, outcome.err)
         assert outcome.err.startswith(f"frcnn: {option} {value}: the run in {run} ")
         assert len(outcome.err.splitlines()) == 1
-    (run / "run.json").write_text("no settings")
+    settings = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(settings.replace("fc-width = 16", "fc-width = 32"))
+    outcome = run_frcnn("train", "--resume", run, "--iterations", 2)
+    assert outcome.err == f"frcnn: --fc-width 32: the run in {run} was begun with 16\n"
+    (run / "config.toml").write_text("no settings")
     outcome = run_frcnn("train", "--resume", run)
     assert outcome.code == 1
     assert len(outcome.err.splitlines()) == 1
@@ -311,6 +324,32 @@ def test_a_finished_run_is_not_overwritten(train, run_frcnn, tiny_checkpoint, ti
         assert again.code == 2
         assert fault in again.err.splitlines()[-1]
     assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_from_the_configuration_of_another(train, run_frcnn, tiny_voc, tmp_path):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert train("--voc", tiny_voc, "--output", first, "--iterations", 2, "--seed", 3).code == 0
+    outcome = run_frcnn("train", "--config", first / "config.toml", "--output", second)
+    assert outcome.code == 0, outcome.err
+    assert (second / "config.toml").read_text() == (first / "config.toml").read_text()
+    losses = [[line.split(",")[:4] for line in (run / "log.csv").read_text().splitlines()] for run in (first, second)]
+    assert losses[0] == losses[1]
+    outcome = run_frcnn("train", "--config", first / "config.toml", "--output", third, "--seed", 4, "--iterations", 1)
+    assert outcome.code == 0, outcome.err
+    assert load_checkpoint(third / "model.safetensors").training["seed"] == 4
+    changed = (first / "config.toml").read_text().replace("lr = 0.001", "lr = -1")
+    (first / "config.toml").write_text(changed)
+    outcome = run_frcnn("train", "--config", first / "config.toml", "--output", tmp_path / "fourth")
+    assert (outcome.code, outcome.err) == (
+        2, f"frcnn: {first / 'config.toml'}: optimizer.lr: -1.0 is not in the range x>0\n"
+    )  # fmt: skip
+
+
+def test_another_data_set_takes_the_place_of_the_configured_one(run_frcnn, tiny_voc, tmp_path):
+    (tmp_path / "config.toml").write_text(f'[data]\ncoco = "gone.json"\nimages = "{tmp_path}"\n')
+    outcome = run_frcnn("train", "--config", tmp_path / "config.toml", "--voc", tiny_voc, "--check")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("tiny train: 8 images, ")
 
 
 def test_coco_layout(train, tiny_dataset, tiny_voc, tmp_path):

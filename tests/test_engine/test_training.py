@@ -184,10 +184,11 @@ def test_log_and_what_lies_in_the_folder(new_run, go, tmp_path):
         assert float(row["loss"]) == pytest.approx(loss, rel=1e-5)
         assert float(row["loss"]) == pytest.approx(float(row["loss_cls"]) + float(row["loss_bbox"]), rel=1e-4)
         assert 0 < float(row["foreground"]) <= 0.25
+        assert float(row["images_per_second"]) == pytest.approx(2 * float(row["iterations_per_second"]), rel=1e-4)
     # warm-up over 2 iterations, a tenth from iteration 4 on
     assert [float(row["lr"]) for row in rows] == pytest.approx([0.002, 0.002, 0.0002])
     names = {path.name.split(".")[0] for path in tmp_path.iterdir()}
-    assert names == {"log", "events", "model", "training_state"}
+    assert names == {"log", "curves", "events", "model", "training_state"}
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

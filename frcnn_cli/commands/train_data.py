@@ -1,0 +1,131 @@
+"""The data of a training run: all its faults at once, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frcnn_cli.commands.console import err
+from frcnn_cli.commands.options import DatasetOptions, report_skipped
+from frcnn_cli.commands.propose import make_proposals
+from frcnn_cli.data.proposal_formats import Proposals, has_proposals, known_suffix, open_proposals
+from frcnn_cli.data.samples import Dataset
+from frcnn_cli.engine.proposal_coverage import check_proposals
+from frcnn_cli.engine.proposer import ProposalConfig
+from frcnn_cli.errors import DataError, DatasetFaults
+from frcnn_cli.metrics.proposal_recall import Coverage
+
+FEW_OBJECTS = 5
+"""A class with fewer is worth a warning: it may be a slip of the pen, and will hardly be learnt."""
+
+
+@dataclass
+class Part:
+    """One of a run's data sets, and its proposals.
+
+    Attributes:
+        dataset: without what --skip-faulty left out.
+        path: of the proposals; None if neither they nor the run's folder are named, which only --check allows.
+        proposals: None if they are still to be made.
+        coverage: of the objects by the proposals that are there.
+    """
+
+    dataset: Dataset
+    path: Path | None
+    proposals: Proposals | None = None
+    coverage: Coverage | None = None
+
+    def warnings(self) -> Iterator[str]:
+        """What is no fault, but worth knowing; one line each."""
+        name, records = self.dataset.name, self.dataset.records
+        empty = sum(not len(record.objects) for record in records)
+        if empty:
+            yield f"{name}: {empty} of {len(records)} images have no object"
+        labels = np.concatenate([record.objects.labels for record in records])
+        counts = np.bincount(labels, minlength=1 + len(self.dataset.classes))[1:]
+        few = [f"{name} {n}" for name, n in zip(self.dataset.classes, counts, strict=True) if n < FEW_OBJECTS]
+        if few:
+            yield f"{name}: fewer than {FEW_OBJECTS} objects of {len(few)} classes: {', '.join(few)}"
+        if self.coverage is not None and self.coverage.num_objects:
+            objects, missed = self.coverage.num_objects, int((self.coverage.overlaps[-1] < 0.5).sum())
+            if missed:
+                yield f"{name}: {missed} of {objects} objects ({missed / objects:.1%}) have no proposal of IoU 0.5"
+
+    def make_proposals(self, given: dict[str, Any]) -> Proposals:
+        """Those that are there, or new ones."""
+        if self.proposals is None:
+            err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
+            config = ProposalConfig(given["mode"], given["max_proposals"])
+            make_proposals(list(self.dataset.records), self.path, config, given["workers"])
+            self.proposals = open_proposals(self.path)
+        return self.proposals
+
+
+def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, ...] | None = None) -> list[Part]:
+    """Read what a run learns from and, if one is named, what it is measured on, and check all of it.
+
+    Args:
+        data: where it lies.
+        given: the options of `frcnn train`.
+        classes: of a model that is to be trained further; None: those of the first data set.
+
+    Raises:
+        UsageError: no or two data sets are given, or a proposal file of an unknown suffix.
+        DataError: every fault that was found.
+    """
+    parts: list[Part] = []
+    faults: list[DataError] = []
+    for split, coco, path in _wanted(data, given):
+        if path is not None:
+            known_suffix(path)
+        try:
+            dataset = data.read(split, coco, classes)
+        except DataError as error:
+            faults.append(error)
+            continue
+        if dataset.skipped and not data.skip_faulty:
+            faults.append(DatasetFaults(dataset.name, dataset.skipped))
+        classes = classes or dataset.classes
+        parts.append(Part(dataset, path))
+    for part in parts:
+        faults.extend(_open_proposals(part))
+    if len(parts) and not faults and not any(len(record.objects) for record in parts[0].dataset.records):
+        faults.append(DataError(f"{parts[0].dataset.name}: nothing to learn from: no image has an object"))
+    if faults:
+        raise DataError("\n".join(map(str, faults)))
+    for part in parts:
+        report_skipped(part.dataset)
+    return parts
+
+
+def _wanted(data: DatasetOptions, given: dict[str, Any]) -> Iterator[tuple[str, Path | None, Path | None]]:
+    """Split, COCO file and proposals of the data sets."""
+    yield given["split"], None, _proposal_path(given["proposals"], given["split"], given)
+    name = given["val_split"] or "val"
+    path = _proposal_path(given["val_proposals"], name, given)
+    if data.coco is not None and given["val_coco"]:
+        yield "", given["val_coco"], path
+    elif data.voc is not None and given["val_split"]:
+        yield name, None, path
+
+
+def _proposal_path(path: Path | None, split: str, given: dict[str, Any]) -> Path | None:
+    return path or (given["output"] / f"proposals-{split}.npz" if given["output"] else None)
+
+
+def _open_proposals(part: Part) -> Iterator[DataError]:
+    """Open a part's proposals, if they are there, and yield what is wrong with them."""
+    if part.path is None or not has_proposals(part.path):
+        return
+    try:
+        part.proposals = open_proposals(part.path)
+    except DataError as error:
+        yield error
+        return
+    faults, part.coverage = check_proposals(part.dataset, part.proposals)
+    if faults:
+        yield DatasetFaults(f"proposals of {part.dataset.name}", faults)
