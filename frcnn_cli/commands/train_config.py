@@ -28,7 +28,7 @@ BUILDING = ("backbone", "backbone_weights", "normalisation", "neck", "fc_width",
 
 TABLES = {
     "data": (
-        "voc", "split", "val_split", "coco", "images", "val_coco", "classes", "skip_faulty",
+        "voc", "split", "add_voc", "val_split", "coco", "images", "val_coco", "classes", "skip_faulty",
         "proposals", "val_proposals", "mode", "max_proposals", "workers",
     ),
     "model": ("init", *BUILDING, "allow_download", "dropout"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from frcnn_cli.commands.console import err
 from frcnn_cli.commands.options import DatasetOptions, report_skipped
 from frcnn_cli.commands.propose import make_proposals
 from frcnn_cli.data.proposal_formats import Proposals, has_proposals, known_suffix, open_proposals
-from frcnn_cli.data.samples import Dataset
+from frcnn_cli.data.samples import Dataset, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
 from frcnn_cli.engine.proposer import ProposalConfig
 from frcnn_cli.errors import DataError, DatasetFaults
@@ -79,11 +79,13 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     """
     parts: list[Part] = []
     faults: list[DataError] = []
-    for split, coco, path in _wanted(data, given):
+    for split, coco, further, path in _wanted(data, given):
         if path is not None:
             known_suffix(path)
         try:
             dataset = data.read(split, coco, classes)
+            if further is not None:
+                dataset = join(dataset, replace(data, voc=str(further), coco=None).read(split, classes=dataset.classes))
         except DataError as error:
             faults.append(error)
             continue
@@ -102,15 +104,15 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     return parts
 
 
-def _wanted(data: DatasetOptions, given: dict[str, Any]) -> Iterator[tuple[str, Path | None, Path | None]]:
-    """Split, COCO file and proposals of the data sets."""
-    yield given["split"], None, _proposal_path(given["proposals"], given["split"], given)
+def _wanted(data: DatasetOptions, given: dict[str, Any]) -> Iterator[tuple[str, Path | None, Path | None, Path | None]]:
+    """Split, COCO file, further VOC folder and proposals of the data sets."""
+    yield given["split"], None, given["add_voc"], _proposal_path(given["proposals"], given["split"], given)
     name = given["val_split"] or "val"
     path = _proposal_path(given["val_proposals"], name, given)
     if data.coco is not None and given["val_coco"]:
-        yield "", given["val_coco"], path
+        yield "", given["val_coco"], None, path
     elif data.voc is not None and given["val_split"]:
-        yield name, None, path
+        yield name, None, None, path
 
 
 def _proposal_path(path: Path | None, split: str, given: dict[str, Any]) -> Path | None:

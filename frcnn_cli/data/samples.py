@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from frcnn_cli.errors import DataError
+
 BACKGROUND = "__background__"
 """Name of class 0. The classes of a data set are numbered from 1."""
 
@@ -63,3 +65,18 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.records)
+
+
+def join(first: Dataset, second: Dataset) -> Dataset:
+    """The images of two data sets as one, such as VOC2007's and VOC2012's ("07+12").
+
+    Raises:
+        DataError: their classes differ, or an image's id is in both.
+    """
+    name = f"{first.name} + {second.name}"
+    if first.classes != second.classes:
+        raise DataError(f"{name}: the classes differ")
+    twice = {record.id for record in first.records} & {record.id for record in second.records}
+    if twice:
+        raise DataError(f"{name}: {len(twice)} ids are in both, such as {min(twice)}")
+    return Dataset(name, first.classes, first.records + second.records, first.skipped + second.skipped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,27 @@ def test_what_is_needed(check):
     outcome = check()
     assert (outcome.code, len(outcome.err.splitlines())) == (2, 1)
     assert "give --voc ROOT, or --coco" in outcome.err
+
+
+def test_two_folders_as_one(run_frcnn, tiny_voc, tmp_path):
+    """Like VOC07+12: the second folder has photographs of other names, and a list of the same name."""
+    other = tmp_path / "other"
+    for folder, suffix in (("JPEGImages", ".jpg"), ("Annotations", ".xml")):
+        (other / folder).mkdir(parents=True)
+        for name in ("cow", "sheep"):
+            shutil.copy(tiny_voc / folder / f"{name}{suffix}", other / folder / f"2012_{name}{suffix}")
+    lists = other / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("2012_cow\n2012_sheep\n")
+    call = ("train", "--voc", tiny_voc, "--split", "val", "--add-voc", other, "--check")
+    outcome = run_frcnn(*call)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("tiny val + other val: 4 images")
+
+    (lists / "val.txt").write_text("2012_cow\nsheep\n")
+    for folder, suffix in (("JPEGImages", ".jpg"), ("Annotations", ".xml")):
+        shutil.copy(tiny_voc / folder / f"sheep{suffix}", other / folder)
+    outcome = run_frcnn(*call)
+    assert outcome.code == 1
+    assert "1 ids are in both, such as sheep" in outcome.err
+    assert run_frcnn("train", "--voc", tiny_voc, "--split", "val", "--add-voc", tmp_path / "no", "--check").code == 1
