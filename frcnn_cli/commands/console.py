@@ -27,6 +27,7 @@ def progress_bar(description: str, unit: str = "image") -> Callable[..., Iterabl
             unit=unit,
             dynamic_ncols=True,
             leave=False,
+            delay=seconds,
             mininterval=seconds,
             maxinterval=max(seconds, 10.0),
         )

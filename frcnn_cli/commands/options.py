@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from frcnn_cli.commands.console import progress_bar
 from frcnn_cli.data.coco import load_coco
 from frcnn_cli.data.decoding import check_images
 from frcnn_cli.data.proposal_shards import Shard
@@ -142,7 +143,7 @@ class DatasetOptions:
             raise UsageError("which images? give --voc ROOT, or --coco ANN.json with --images DIR")
         if shard:
             dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
-        return check_images(dataset, skip_faulty=True)
+        return check_images(dataset, skip_faulty=True, track=progress_bar("checking"))
 
 
 def report_skipped(dataset: Dataset) -> None:

@@ -56,12 +56,18 @@ class Part:
                 yield f"{name}: {missed} of {objects} objects ({missed / objects:.1%}) have no proposal of IoU 0.5"
 
     def make_proposals(self, given: dict[str, Any]) -> Proposals:
-        """Those that are there, or new ones."""
-        if self.proposals is None:
+        """Those that are there, or new ones.
+
+        Raises:
+            DataError: they cannot be made, or those that another part has made there do not fit.
+        """
+        if self.proposals is None and not has_proposals(self.path):
             err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
             config = ProposalConfig(given["mode"], given["max_proposals"])
             make_proposals(list(self.dataset.records), self.path, config, given["workers"])
-            self.proposals = open_proposals(self.path)
+        if self.proposals is None:
+            for fault in _open_proposals(self):
+                raise fault
         return self.proposals
 
 

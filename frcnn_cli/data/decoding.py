@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Protocol
 
 from frcnn_cli.data.checks import settle_faults
 from frcnn_cli.data.images import load_image
@@ -11,13 +13,24 @@ from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.errors import DataError
 
 
-def check_images(dataset: Dataset, skip_faulty: bool = False, workers: int = 2) -> Dataset:
+class Track(Protocol):
+    """Passes results through one by one, for a progress display."""
+
+    def __call__(self, results: Iterable[str | None], total: int) -> Iterable[str | None]: ...
+
+
+def _silent(results: Iterable[str | None], total: int) -> Iterable[str | None]:
+    return results
+
+
+def check_images(dataset: Dataset, skip_faulty: bool = False, workers: int = 2, track: Track = _silent) -> Dataset:
     """Decode every image of a data set.
 
     Args:
         dataset: as read from its annotations and the images' headers.
         skip_faulty: leave images that cannot be decoded out, and add them to `skipped`.
         workers: threads; the decoders release the interpreter's lock.
+        track: progress.
 
     Returns:
         The data set, without the images left out.
@@ -29,7 +42,7 @@ def check_images(dataset: Dataset, skip_faulty: bool = False, workers: int = 2) 
     if not dataset.records:
         return dataset
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        found = list(pool.map(_fault, dataset.records))
+        found = list(track(pool.map(_fault, dataset.records), total=len(dataset)))
     sound = tuple(record for record, fault in zip(dataset.records, found, strict=True) if fault is None)
     faults = (*dataset.skipped, *(fault for fault in found if fault is not None))
     return replace(dataset, records=sound, skipped=settle_faults(dataset.name, faults, len(sound), skip_faulty))

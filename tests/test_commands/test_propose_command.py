@@ -113,4 +113,4 @@ def test_a_log_file_is_not_filled_with_bars(run_process):
     )
     outcome = run_process("-c", code)
     assert outcome.code == 0, outcome.err
-    assert outcome.err.count("bar:") == 1
+    assert outcome.err == ""  # nor does work of less than half a minute leave a line
