@@ -88,17 +88,14 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     for split, coco, further, path in _wanted(data, given):
         if path is not None:
             known_suffix(path)
-        try:
-            dataset = data.read(split, coco, classes)
-            if further is not None:
-                dataset = join(dataset, replace(data, voc=str(further), coco=None).read(split, classes=dataset.classes))
-        except DataError as error:
-            faults.append(error)
-            continue
-        if dataset.skipped and not data.skip_faulty:
-            faults.append(DatasetFaults(dataset.name, dataset.skipped))
-        classes = classes or dataset.classes
-        parts.append(Part(dataset, path))
+        dataset = _read(data, split, coco, classes, faults)
+        if dataset is not None:
+            classes = classes or dataset.classes
+        if further is not None:
+            more = _read(replace(data, voc=str(further), coco=None), split, None, classes, faults)
+            dataset = _joined(dataset, more, faults)
+        if dataset is not None:
+            parts.append(Part(dataset, path))
     for part in parts:
         faults.extend(_open_proposals(part))
     if len(parts) and not faults and not any(len(record.objects) for record in parts[0].dataset.records):
@@ -108,6 +105,30 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     for part in parts:
         report_skipped(part.dataset)
     return parts
+
+
+def _read(
+    data: DatasetOptions, split: str, coco: Path | None, classes: tuple[str, ...] | None, faults: list[DataError]
+) -> Dataset | None:
+    """The sound part of a data set, None if there is none; what is wrong is added to `faults`."""
+    try:
+        dataset = data.read(split, coco, classes)
+    except DataError as error:
+        faults.append(error)
+        return None
+    if dataset.skipped and not data.skip_faulty:
+        faults.append(DatasetFaults(dataset.name, dataset.skipped))
+    return dataset
+
+
+def _joined(first: Dataset | None, second: Dataset | None, faults: list[DataError]) -> Dataset | None:
+    if first is None or second is None:
+        return first or second
+    try:
+        return join(first, second)
+    except DataError as error:
+        faults.append(error)
+        return None
 
 
 def _wanted(data: DatasetOptions, given: dict[str, Any]) -> Iterator[tuple[str, Path | None, Path | None, Path | None]]:

@@ -190,3 +190,12 @@ def test_two_folders_as_one(run_frcnn, tiny_voc, tmp_path):
     assert outcome.code == 1
     assert "1 ids are in both, such as sheep" in outcome.err
     assert run_frcnn("train", "--voc", tiny_voc, "--split", "val", "--add-voc", tmp_path / "no", "--check").code == 1
+
+    for folder, name in ((tiny_voc, "cow"), (other, "2012_cow")):
+        shutil.copytree(folder, tmp_path / name)
+        change(annotation(tmp_path / name, name), r"<xmax>\d+</xmax>", "<xmax>500</xmax>")
+    (tmp_path / "cow" / "ImageSets" / "Main" / "val.txt").write_text("cow\nwine\n")
+    (tmp_path / "2012_cow" / "ImageSets" / "Main" / "val.txt").write_text("2012_cow\n")
+    call = ("train", "--voc", tmp_path / "cow", "--add-voc", tmp_path / "2012_cow", "--split", "val", "--check")
+    headings = [line for line in run_frcnn(*call).err.splitlines() if not line.startswith("  ")]
+    assert headings == ["frcnn: cow val: 1 fault", "2012_cow val: 1 fault"]
