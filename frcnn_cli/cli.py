@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from frcnn_cli import __version__
+from frcnn_cli.engine import distributed
 from frcnn_cli.errors import FrcnnError, Interrupted, UsageError
 
 COMMANDS = {
@@ -59,12 +60,13 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command line.
+    """Run a command line, together with the other processes where torchrun started several.
 
     Returns:
         0; 1 for faulty data, 2 for a wrong call, 130 for Ctrl-C.
     """
     try:
+        distributed.join()
         cli.main(args, prog_name="frcnn", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -86,9 +88,12 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, as `head` does; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    finally:
+        distributed.leave()
     return 0
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"frcnn: {message}", err=True)
+    if distributed.first_to_tell():
+        click.echo(f"frcnn: {message}", err=True)
     return code

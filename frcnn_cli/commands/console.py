@@ -8,10 +8,13 @@ from typing import TypeVar
 from rich.console import Console
 from tqdm import tqdm
 
+from frcnn_cli.engine.distributed import current
+
 T = TypeVar("T")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_quiet = current().rank > 0  # of several processes, the first is heard
+out = Console(highlight=False, soft_wrap=True, quiet=_quiet)
+err = Console(stderr=True, highlight=False, soft_wrap=True, quiet=_quiet)
 
 
 def progress_bar(description: str, unit: str = "image") -> Callable[..., Iterable[T]]:
@@ -25,6 +28,7 @@ def progress_bar(description: str, unit: str = "image") -> Callable[..., Iterabl
             total=total,
             initial=initial,
             unit=unit,
+            disable=_quiet,
             dynamic_ncols=True,
             leave=False,
             delay=seconds,

@@ -21,6 +21,7 @@ from frcnn_cli.commands.options import (
 from frcnn_cli.data.proposal_formats import open_proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import Evaluation, evaluate_dataset
 from frcnn_cli.metrics.voc_files import write_voc_results
 
@@ -53,6 +54,7 @@ def eval(
     """Measure a model's average precision at IoU 0.5, class by class, as PASCAL VOC does.
 
     Difficult objects count neither way. All detections with a score of 0.01 or more, at most 100 an image, are ranked.
+    Under torchrun, the processes divide the images among themselves.
 
     \b
     frcnn eval --voc VOCdevkit/VOC2007 --split test --proposals test.npz
@@ -61,7 +63,9 @@ def eval(
     dataset = data.load(split)
     file = open_proposals(proposals) if proposals else None
     detector = Detector.load(weights, pick_device(device))
-    evaluation = evaluate_dataset(detector, dataset, file, metric, track=progress_bar("eval"))
+    evaluation = evaluate_dataset(detector, dataset, file, metric, track=progress_bar("eval"), processes=current())
+    if evaluation is None:
+        return  # process 0 has it
     if output:
         ids = [record.id for record in dataset.records]
         write_voc_results(output, split, dataset.classes, ids, evaluation.detections)

@@ -16,6 +16,7 @@ from frcnn_cli.data.decoding import check_images
 from frcnn_cli.data.proposal_shards import Shard
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.data.voc import load_voc
+from frcnn_cli.engine.distributed import current
 from frcnn_cli.errors import DatasetFaults, UsageError
 from proposals import MODES
 
@@ -72,8 +73,9 @@ def voc_root(voc: str) -> Path:
 
 
 def default_workers() -> int:
-    """As many processes as there are cores to use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """As many processes as there are cores to use, or this process's share of them under torchrun."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class DatasetOptions:
 
 def report_skipped(dataset: Dataset) -> None:
     """Say on stderr what was left out."""
-    if dataset.skipped:
+    if dataset.skipped and current().rank == 0:
         lines = "\n".join(f"  {line}" for line in dataset.skipped)
         click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)
 
@@ -207,7 +209,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 
 
 def pick_device(name: str) -> str:
-    """The device to compute on; auto is CUDA where there is one.
+    """The device to compute on; auto is CUDA where there is one. Under torchrun each process has its own GPU.
 
     Raises:
         UsageError: no such device here.
@@ -215,7 +217,10 @@ def pick_device(name: str) -> str:
     import torch
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and current().world_size > 1:
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        torch.cuda.set_device(name)
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

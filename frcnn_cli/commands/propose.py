@@ -14,6 +14,7 @@ from frcnn_cli.data.images import find_images, image_size
 from frcnn_cli.data.proposal_formats import known_suffix, open_proposals
 from frcnn_cli.data.proposal_formats.conversion import convert_proposals
 from frcnn_cli.data.proposal_shards import Shard
+from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.proposer import ImageFile, Item, ProposalConfig, propose_images
 from frcnn_cli.errors import UsageError
 
@@ -46,7 +47,7 @@ def propose(
 
     Files are .npz, .mat as of fast-rcnn, or .pkl as of detectron2; with --proposals and -o, one is made of another.
     Jobs of a cluster make a part each: --shard 2/4 of val.npz is val-00002-of-00004.npz, and --proposals val.npz reads
-    the four as one.
+    the four as one. Under torchrun, the processes divide the images among themselves, and there is one file.
 
     --recall prints, for the best 10 to 2000 proposals of an image: their mean number, the share of objects that one of
     them covers at IoU 0.5 and 0.7, the mean of that share at 0.5, 0.55 .. 0.95 (average recall), and the mean best
@@ -75,10 +76,12 @@ def propose(
         items = shard.part(items)
     report.check_images(items)
     config = ProposalConfig(mode, max_proposals, seed)
+    if output and not report.proposals:
+        make_proposals(items, output, config, workers)
+    if current().rank > 0:
+        return  # what else there is to do, process 0 does
     if output and report.proposals:
         _convert(report.proposals, output, items)
-    elif output:
-        make_proposals(items, output, config, workers)
     report.run(items, dataset, output, config)
 
 
@@ -99,7 +102,7 @@ def _convert(source: Path, output: Path, items: list[Item]) -> None:
 def make_proposals(items: list[Item], output: Path, config: ProposalConfig, workers: int) -> None:
     """Make a proposal file and report it on stderr."""
     start = time.perf_counter()
-    boxes = propose_images(items, output, config, workers, progress_bar("proposals"))
+    boxes = propose_images(items, output, config, workers, progress_bar("proposals"), current())
     seconds = time.perf_counter() - start
     count = len(items)
     err.print(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import torch
 
-from frcnn_cli.commands.console import err
+from frcnn_cli.commands.console import err, out
 from frcnn_cli.commands.options import DatasetOptions, dataset_options, device_option, pick_device, proposal_options
 from frcnn_cli.commands.train_config import BUILDING, CONFIG_FILE, named, of_one_layout, write_config
 from frcnn_cli.commands.train_data import Part, load_data
@@ -19,6 +19,7 @@ from frcnn_cli.core.backbones import NORMALISATIONS, Normalisation, backbone_con
 from frcnn_cli.core.model import Architecture, FastRCNN, unfold_target_normalisation
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
+from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.run import MODEL_FILE, STATE_FILE, Run, restore_run, start_run
 from frcnn_cli.engine.trainer import Validation
 from frcnn_cli.engine.trainer import train as run_training
@@ -43,12 +44,17 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
     The numbers' defaults are the paper's (VOC07, one GPU). DIR gets model.safetensors (the latest), best.safetensors
     (by validation mAP), log.csv and curves.png, TensorBoard events, config.toml, and what --resume needs.
 
+    torchrun starts a process a GPU (or several on CPUs), on one machine or on several that see the same files. They
+    divide the N images of a batch among themselves and learn what one process would, so no number changes.
+
     \b
     frcnn train --voc VOCdevkit/VOC2007 --split trainval --val-split test --output run
     frcnn train --coco train.json --images photos --output run --short-side 400 --iterations 4000
     frcnn train --resume run
     frcnn train --config run/config.toml --lr 0.0005 --output run2
     frcnn train --voc VOCdevkit/VOC2007 --split trainval --proposals voc07.npz --check
+    torchrun --nproc-per-node 4 -m frcnn_cli train --voc VOCdevkit/VOC2007 --split trainval --output run \\
+      --images-per-batch 8 --rois-per-batch 512 --lr 0.004 --iterations 10000 --steps 7500
     """
     if given["plot"]:
         err.print(f"curves in {draw_curves(given['plot'])}")
@@ -58,6 +64,12 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
     if given["resume"]:
         given["output"] = given["resume"]
     config = training_config(given)
+    processes = current()
+    if config.sampling.images_per_batch % processes.world_size:
+        raise UsageError(
+            f"--images-per-batch {config.sampling.images_per_batch}: not a multiple of the number of processes, "
+            f"which is {processes.world_size}"
+        )
     device = pick_device(given["device"])
 
     start = None
@@ -93,14 +105,17 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         run = start_run(model, normalisation, dataset, proposals, config, notes)
         if start and start.classes == dataset.classes:
             unfold_target_normalisation(model.head.bbox_pred, run.target_mean, run.target_std)
-    write_config(given["output"] / CONFIG_FILE, ctx)
+    if processes.rank == 0:
+        write_config(given["output"] / CONFIG_FILE, ctx)
     err.print(
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
         f"on {device}: iterations {run.iteration + 1} to {config.iterations}"
     )
     try:
         with TrainingDisplay(config.iterations, run.iteration) as display:
-            run_training(run, dataset, proposals, given["output"], display, validation, given["loaders"], device)
+            run_training(
+                run, dataset, proposals, given["output"], display, validation, given["loaders"], device, processes
+            )
     except Interrupted as stop:
         raise Interrupted(f"{stop}; go on with: frcnn train --resume {given['output']}") from None
     score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
@@ -152,7 +167,7 @@ def _report_sound(parts: Sequence[Part]) -> None:
     names = ", ".join(part.dataset.name for part in parts)
     images = sum(len(part.dataset) for part in parts)
     objects = sum(len(record.objects) for part in parts for record in part.dataset.records)
-    click.echo(f"{names}: {images} images, {objects} objects, no fault")
+    out.print(f"{names}: {images} images, {objects} objects, no fault", markup=False)
 
 
 def _model(

@@ -8,7 +8,12 @@ from torch.nn import functional as F
 
 
 def multi_task_loss(
-    class_logits: Tensor, box_deltas: Tensor, labels: Tensor, target_deltas: Tensor, box_weight: float = 1.0
+    class_logits: Tensor,
+    box_deltas: Tensor,
+    labels: Tensor,
+    target_deltas: Tensor,
+    box_weight: float = 1.0,
+    count: int | None = None,
 ) -> dict[str, Tensor]:
     """Classification and localisation of R RoIs: L = L_cls + lambda [u >= 1] L_loc, averaged over all R of them.
 
@@ -20,11 +25,12 @@ def multi_task_loss(
         labels: int64 Tensor[R], u in 0 .. C.
         target_deltas: Tensor[R, 4], v; not read where u = 0.
         box_weight: lambda.
+        count: what to divide by, where these RoIs are a part of the batch; None for their own number.
 
     Returns:
         ``cls`` and ``bbox`` (lambda included): scalars whose sum is the loss. Without RoIs both are 0.
     """
-    count = max(len(labels), 1)
+    count = max(len(labels) if count is None else count, 1)
     loss_cls = F.cross_entropy(class_logits, labels, reduction="sum") / count
     foreground = labels.nonzero()[:, 0]
     predicted = box_deltas[foreground, labels[foreground] - 1]

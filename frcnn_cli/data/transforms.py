@@ -11,10 +11,15 @@ def scale_to(width: int, height: int, short_side: int, long_side: int) -> float:
     return min(short_side / min(width, height), long_side / max(width, height))
 
 
+def scaled_size(width: int, height: int, scale: float) -> tuple[int, int]:
+    """Width and height after scaling; a side never falls below one pixel."""
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
 def resize(image: np.ndarray, scale: float) -> np.ndarray:
-    """Scale uint8 [H, W, 3]; a side never falls below one pixel."""
+    """Scale uint8 [H, W, 3]; see `scaled_size`."""
     height, width = image.shape[:2]
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    size = scaled_size(width, height, scale)
     if size == (width, height):
         return image
     # Averaging over what a new pixel covers keeps fine texture from aliasing when shrinking.

@@ -1,7 +1,8 @@
 """Mini-batches for training: N images, scaled and mirrored, and R sampled RoIs (paper, section 2.3).
 
-Every random choice of a batch follows from the seed and the batch's number alone, so a resumed run meets the batches it
-would have met, and any number of worker processes gives the same ones.
+Every random choice for an image follows from the seed, the batch's number and the image's place in it alone, so a
+resumed run meets the batches it would have met, any number of workers gives the same ones, and processes that train
+together make a part of a batch each.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import ImageRecord
-from frcnn_cli.data.transforms import jitter_colours, mirror, resize, scale_to
+from frcnn_cli.data.transforms import jitter_colours, mirror, resize, scale_to, scaled_size
+from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.errors import DataError
 
 
@@ -37,10 +39,11 @@ class Scales:
 
 @dataclass(frozen=True)
 class Batch:
-    """One iteration's input.
+    """One iteration's input, or this process's part of it.
 
     Attributes:
-        images: Tensor[N, 3, H, W], normalised, padded with zeros at the right and the bottom.
+        images: Tensor[N, 3, H, W], normalised, padded with zeros at the right and the bottom to the largest of all
+            processes, so that a convolution meets the same at an image's border.
         rois: Tensor[R, 5], (image index, x1, y1, x2, y2) in pixels of `images`.
         labels: int64 Tensor[R].
         deltas: Tensor[R, 4], not normalised.
@@ -76,6 +79,7 @@ class TrainingBatches(TorchDataset):
         seed: int,
         colour_jitter: float = 0.0,
         balance: float = 0.0,
+        processes: Processes = ALONE,
     ) -> None:
         # An image without an object has neither foreground nor, at IoU 0.1 and up, background.
         self.records = tuple(record for record in records if len(record.objects))
@@ -89,6 +93,7 @@ class TrainingBatches(TorchDataset):
         self.colour_jitter = colour_jitter
         self.repeats = repeat_factors(self.records, balance)
         self.seed = seed
+        self.processes = processes
         self._order = lru_cache(maxsize=2)(self._epoch)
 
     def __getstate__(self) -> dict:
@@ -104,17 +109,21 @@ class TrainingBatches(TorchDataset):
 
     def __getitem__(self, number: int) -> Batch:
         epoch, place = divmod(number, self.batches_per_epoch)
-        generator = _generator(self.seed, 1, number)
-        images, rois, labels, deltas = [], [], [], []
         chosen = [self.records[i] for i in self._order(epoch)[place]]
-        for index, record in enumerate(chosen):
-            image, boxes, sampled_labels, sampled_deltas = self._sample(record, generator, index)
+        generators = [_generator(self.seed, 1, number, i) for i in range(len(chosen))]
+        scales = [self._draw_scale(record, generator) for record, generator in zip(chosen, generators, strict=True)]
+        sizes = [scaled_size(record.width, record.height, scale) for record, scale in zip(chosen, scales, strict=True)]
+        mine = self.processes.share(range(len(chosen)))
+        images, rois, labels, deltas = [], [], [], []
+        for index, i in enumerate(mine):
+            image, boxes, sampled_labels, sampled_deltas = self._sample(chosen[i], i, scales[i], generators[i])
             images.append(image)
             rois.append(torch.cat((boxes.new_full((len(boxes), 1), index), boxes), dim=1))
             labels.append(sampled_labels)
             deltas.append(sampled_deltas)
-        ids = tuple(record.id for record in chosen)
-        return Batch(_stack(images), torch.cat(rois), torch.cat(labels), torch.cat(deltas), ids)
+        ids = tuple(chosen[i].id for i in mine)
+        stacked = _stack(images, max(width for width, _ in sizes), max(height for _, height in sizes))
+        return Batch(stacked, torch.cat(rois), torch.cat(labels), torch.cat(deltas), ids)
 
     def _epoch(self, epoch: int) -> list[list[int]]:
         """Every image about as often as its repeat factor says, in an order drawn for this epoch; landscape with
@@ -143,21 +152,26 @@ class TrainingBatches(TorchDataset):
             certain = torch.cat((certain, torch.multinomial(chance, left, generator=generator)))
         return certain[torch.randperm(len(certain), generator=generator)].tolist()
 
+    def _draw_scale(self, record: ImageRecord, generator: torch.Generator) -> float:
+        short_sides = self.scales.short_sides
+        short_side = short_sides[int(torch.randint(len(short_sides), (), generator=generator))]
+        return scale_to(record.width, record.height, short_side, self.scales.long_side)
+
     def _sample(
-        self, record: ImageRecord, generator: torch.Generator, place: int
+        self, record: ImageRecord, place: int, scale: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
         gt_boxes = torch.from_numpy(record.objects.boxes)
         gt_labels = torch.from_numpy(record.objects.labels)
         image = load_image(record.path)
+        if image.shape[:2] != (record.height, record.width):
+            raise DataError(f"{record.path}: no longer {record.width} x {record.height} pixels; changed meanwhile?")
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
             proposals, gt_boxes = flip(proposals, record.width), flip(gt_boxes, record.width)
         sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place)
 
-        short_sides = self.scales.short_sides
-        short_side = short_sides[int(torch.randint(len(short_sides), (), generator=generator))]
-        image = resize(image, scale_to(record.width, record.height, short_side, self.scales.long_side))
+        image = resize(image, scale)
         if self.colour_jitter:
             factors = 1 + self.colour_jitter * (2 * torch.rand(3, generator=generator) - 1)
             image = jitter_colours(image, *factors.tolist())
@@ -207,14 +221,18 @@ def target_statistics(
     return mean.float(), std.float()
 
 
-def _stack(images: list[Tensor]) -> Tensor:
-    height, width = max(i.shape[1] for i in images), max(i.shape[2] for i in images)
+def _stack(images: list[Tensor], width: int, height: int) -> Tensor:
     stacked = torch.zeros(len(images), 3, height, width).to(memory_format=torch.channels_last)
     for target, image in zip(stacked, images, strict=True):
         target[:, : image.shape[1], : image.shape[2]] = image
     return stacked
 
 
-def _generator(seed: int, purpose: int, number: int) -> torch.Generator:
-    state = np.random.SeedSequence((seed, purpose, number)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+def derived_seed(seed: int, purpose: int, *numbers: int) -> int:
+    """A seed of its own for each purpose and number."""
+    state = np.random.SeedSequence((seed, purpose, *numbers)).generate_state(1, np.uint64)[0]
+    return int(state >> np.uint64(1))
+
+
+def _generator(seed: int, purpose: int, *numbers: int) -> torch.Generator:
+    return torch.Generator().manual_seed(derived_seed(seed, purpose, *numbers))

@@ -11,6 +11,7 @@ from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.engine.detector import DetectionConfig, Detector, detect_file
+from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.errors import DataError
 from frcnn_cli.metrics.average_precision import ClassAP, VocMetric, evaluate
 
@@ -44,7 +45,8 @@ def evaluate_dataset(
     metric: VocMetric = "voc",
     config: DetectionConfig = EVALUATION,
     track: Track = iter,
-) -> Evaluation:
+    processes: Processes = ALONE,
+) -> Evaluation | None:
     """Detect objects in every image and compute the average precision.
 
     Args:
@@ -54,19 +56,26 @@ def evaluate_dataset(
         metric: ``voc`` or ``voc07``.
         config: thresholds.
         track: passes the images through one by one, for a progress display.
+        processes: those that divide the images among themselves.
+
+    Returns:
+        The scores, on process 0; None on the others.
 
     Raises:
         DataError: the data set has a class the model does not know, an image cannot be read, or proposals are missing.
     """
     relabel = _relabel(detector.classes, dataset)
-    found, seconds = [], []
-    for record in track(dataset.records):
+    share = []
+    for record in track(processes.share(dataset.records)):
         result = detect_file(detector, record.path, record.id, proposals, config)
-        found.append(relabel(result.detections))
-        seconds.append(result.seconds)
+        share.append((relabel(result.detections), result.seconds))
+    results = processes.gather(share)
+    if results is None:
+        return None
+    found, seconds = zip(*results, strict=True)
     ap = evaluate(found, [record.objects for record in dataset.records], len(dataset.classes), metric)
     proposal_seconds = None if proposals else float(np.mean([s.proposals for s in seconds]))
-    return Evaluation(ap, tuple(found), proposal_seconds, float(np.mean([s.detection for s in seconds])))
+    return Evaluation(ap, found, proposal_seconds, float(np.mean([s.detection for s in seconds])))
 
 
 def _relabel(known: tuple[str, ...], dataset: Dataset) -> Callable[[Detections], Detections]:

@@ -17,6 +17,7 @@ import cv2
 
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.partial_proposals import PartialProposals
+from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.errors import DataError, Interrupted
 from proposals import VERSION, selective_search
 
@@ -67,6 +68,7 @@ def propose_images(
     config: ProposalConfig,
     workers: int = 1,
     track: Track = _silent,
+    processes: Processes = ALONE,
 ) -> int:
     """Make proposals of every image and write them to one file.
 
@@ -77,8 +79,9 @@ def propose_images(
         items: images with ids.
         output: the proposal file, of any format that can be written.
         config: how.
-        workers: processes; with a single one, the work on an image is shared among threads instead.
+        workers: processes that this one starts; without, the work on an image is shared among threads instead.
         track: progress.
+        processes: those that divide the images among themselves. They see the same folder; process 0 makes the file.
 
     Returns:
         The number of boxes in the file.
@@ -93,25 +96,29 @@ def propose_images(
         output,
         {"mode": config.mode, "max_proposals": config.max_proposals, "seed": config.seed, "search": VERSION},
     )
-    done = partial_file.done_ids()
-    todo = [item for item in items if item.id not in done]
+    processes.wait()  # all have seen whose the folder is before one adds to it
+    share, done = processes.share(items), partial_file.done_ids()
+    todo = [item for item in share if item.id not in done]
     several = workers > 1 and len(todo) > 1
     # A process of several has a core to itself, a single one has them all.
-    work = partial(_propose_one, config=config, output=partial_file, threads=1 if several else None)
+    threads = 1 if several or processes.world_size > 1 else None
+    work = partial(_propose_one, config=config, output=partial_file, threads=threads)
     outcomes = _in_processes(work, todo, workers) if several else (work(item) for item in todo)
     faults: list[str] = []
     try:
         with closing(outcomes):
-            for _ in track(_collect(outcomes, faults), total=len(items), initial=len(items) - len(todo)):
+            for _ in track(_collect(outcomes, faults), total=len(share), initial=len(share) - len(todo)):
                 pass
     except KeyboardInterrupt:
         finished = len(partial_file.done_ids())
         raise Interrupted(
             f"interrupted with {finished} of {len(items)} images done; the same command goes on from there"
         ) from None
+    faults = processes.gather(faults) or []
     if faults:
         raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))
-    return partial_file.finish(item.id for item in items)
+    count = partial_file.finish(item.id for item in items) if processes.rank == 0 else 0
+    return processes.sum(count)[0]  # the others wait here for the file
 
 
 def _in_processes(work: Callable[[Item], int | str], items: Sequence[Item], workers: int) -> Iterator[int | str]:

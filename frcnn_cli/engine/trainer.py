@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
@@ -20,9 +19,10 @@ from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import FastRCNN
 from frcnn_cli.data.proposal_formats import Proposals
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.engine.batches import Batch, TrainingBatches
+from frcnn_cli.engine.batches import Batch, TrainingBatches, derived_seed
 from frcnn_cli.engine.checkpoint import save_checkpoint
 from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.run import Run, save_run
 from frcnn_cli.engine.training_config import build_optimizer, set_learning_rate
@@ -84,6 +84,7 @@ def train(
     validation: Validation | None = None,
     workers: int = 1,
     device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
 ) -> None:
     """Train until the last iteration of the recipe, from wherever the run is.
 
@@ -100,6 +101,8 @@ def train(
         validation: measured every `eval_every` iterations and at the end; None for never.
         workers: processes that prepare batches; 0 for none beside this one.
         device: to compute on.
+        processes: those that divide the images of each batch among themselves; process 0 writes and is heard. They
+            learn what one process would, but for dropout, which draws anew for each of them.
 
     Raises:
         Interrupted: on Ctrl-C, after everything is saved.
@@ -108,6 +111,7 @@ def train(
     config = run.config
     model = run.model.to(device=device, memory_format=torch.channels_last)
     model.backbone.freeze()
+    processes.copy_from_first(model.state_dict().values())  # another kind of CPU may have drawn other last bits
     optimizer = build_optimizer(model, config)
     if run.optimizer_state is not None:
         optimizer.load_state_dict(run.optimizer_state)
@@ -125,8 +129,10 @@ def train(
         config.seed,
         config.colour_jitter,
         config.balance,
+        processes,
     )
-    log = TrainingLog(output, COLUMNS, run.iteration)
+    writes = processes.rank == 0
+    log = TrainingLog(output, COLUMNS, run.iteration) if writes else None
     loader = DataLoader(
         _FaultsAsItems(batches),
         sampler=range(run.iteration, config.iterations),
@@ -142,15 +148,17 @@ def train(
             for batch in loader:
                 if isinstance(batch, DataError):
                     raise batch
+                if not writes:  # dropout; process 0 draws on, as a single process does
+                    torch.manual_seed(derived_seed(config.seed, 2, processes.rank, run.iteration))
                 lr = config.lr * config.schedule.factor(run.iteration, config.iterations)
                 set_learning_rate(optimizer, lr)
-                losses = training_step(model, batch, optimizer, run, device)
+                values = training_step(model, batch, optimizer, run, device, processes)
                 run.iteration += 1
                 if run.average is not None:
                     run.average.update(model, run.iteration)
                 last = run.iteration == config.iterations
-                window.add(losses, batch)
-                if run.iteration % config.log_every == 0 or last:
+                window.add(values, config.sampling.images_per_batch)
+                if writes and (run.iteration % config.log_every == 0 or last):
                     values = window.mean() | {"lr": lr}
                     left = (config.iterations - run.iteration) / values["iterations_per_second"]
                     observer.progress(Progress(run.iteration, values, left))
@@ -159,66 +167,85 @@ def train(
                 measure = validation is not None and (
                     last or (config.eval_every and run.iteration % config.eval_every == 0)
                 )
-                if last or interrupted.is_set() or measure or run.iteration % config.checkpoint_every == 0:
+                stopped = processes.any(interrupted.is_set())
+                if writes and (last or stopped or measure or run.iteration % config.checkpoint_every == 0):
                     save_run(run, optimizer, output)
-                if interrupted.is_set():
+                if stopped:
+                    processes.wait()  # process 0 saves
                     raise Interrupted(
                         f"stopped after iteration {run.iteration} of {config.iterations}; all is saved in {output}"
                     )
                 if measure:
-                    run.last_map = _validate(run, validation, device, observer)
+                    mean_ap = _validate(run, validation, device, observer, processes)
+                if measure and writes:
+                    run.last_map = mean_ap
                     log.write(run.iteration, {"val_mAP": run.last_map})
                     if run.last_map > run.best_map:
                         run.best_map = run.last_map
                         save_checkpoint(output / BEST_FILE, run.checkpoint())
                     save_run(run, optimizer, output)
                     window = _Window()
-                if measure or last:
+                if writes and (measure or last):
                     draw_curves(output)
     finally:
-        log.close()
+        if log:
+            log.close()
 
 
 def training_step(
-    model: FastRCNN, batch: Batch, optimizer: torch.optim.Optimizer, run: Run, device: torch.device | str
+    model: FastRCNN,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    run: Run,
+    device: torch.device | str,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """One update: forward, the multi-task loss on normalised targets, backward, step.
 
-    A batch of more images than fit goes through in parts. The loss is a mean over RoIs, so each part's counts by its
-    share of them, and the gradients add up to those of the whole.
+    A batch of more images than fit goes through in parts. Each RoI's loss is divided by the number of RoIs of the whole
+    batch, so the gradients of parts, and of processes, add up to those of the whole.
 
     Returns:
-        The losses by name.
+        The losses by name, and the foreground's share of the RoIs.
 
     Raises:
         DataError: the loss is not finite; no update is made.
     """
     device = torch.device(device)
+    rois, foreground = processes.sum(len(batch.labels), int((batch.labels > 0).sum()))
+    sums = torch.zeros(3, dtype=torch.float64)
     optimizer.zero_grad(set_to_none=True)
-    sums = dict.fromkeys(("loss", "loss_cls", "loss_bbox"), 0.0)
     for part in batch.parts(run.config.images_per_pass):
         targets = ((part.deltas - run.target_mean) / run.target_std).to(device)
         images = part.images.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
             logits, deltas = model(images, part.rois.to(device))
         labels = part.labels.to(device)
-        losses = multi_task_loss(logits.float(), deltas.float(), labels, targets, run.config.box_weight)
-        share = len(part.labels) / max(len(batch.labels), 1)
-        loss = (losses["cls"] + losses["bbox"]) * share
-        if not math.isfinite(loss.item()):
+        losses = multi_task_loss(logits.float(), deltas.float(), labels, targets, run.config.box_weight, rois)
+        loss = losses["cls"] + losses["bbox"]
+        values = torch.stack((loss, losses["cls"], losses["bbox"])).detach().to("cpu", torch.float64)
+        if not values.isfinite().all():
             names = ", ".join(part.image_ids)
             raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
         loss.backward()
-        for name, value in (("loss", loss), *((f"loss_{term}", value * share) for term, value in losses.items())):
-            sums[name] += value.item()
+        sums += values
+    processes.sum_tensor(sums)
+    processes.sum_gradients(model)
     optimizer.step()
-    return sums
+    values = dict(zip(("loss", "loss_cls", "loss_bbox"), sums.tolist(), strict=True))
+    return values | {"foreground": foreground / max(rois, 1)}
 
 
-def _validate(run: Run, validation: Validation, device: torch.device | str, observer: Observer) -> float:
+def _validate(
+    run: Run, validation: Validation, device: torch.device | str, observer: Observer, processes: Processes
+) -> float | None:
+    """The mean average precision, on process 0; None on the others."""
     detector = Detector.from_checkpoint(run.checkpoint(), device)
     start = time.perf_counter()
-    mean_ap = evaluate_dataset(detector, validation.dataset, validation.proposals).ap.mean_ap
+    evaluation = evaluate_dataset(detector, validation.dataset, validation.proposals, processes=processes)
+    if evaluation is None:
+        return None
+    mean_ap = evaluation.ap.mean_ap
     seconds = time.perf_counter() - start
     observer.message(
         f"iteration {run.iteration}: mAP {mean_ap:.4f} on {validation.dataset.name} "
@@ -249,11 +276,10 @@ class _Window:
         self.images = 0
         self.sums: dict[str, float] = {}
 
-    def add(self, losses: dict[str, float], batch: Batch) -> None:
+    def add(self, values: dict[str, float], images: int) -> None:
         self.count += 1
-        self.images += len(batch.images)
-        share = (batch.labels > 0).float().mean().item() if len(batch.labels) else 0.0
-        for name, value in (losses | {"foreground": share}).items():
+        self.images += images
+        for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
     def mean(self) -> dict[str, float]:

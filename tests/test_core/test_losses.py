@@ -52,6 +52,15 @@ def test_lambda_is_1_by_default():
     assert multi_task_loss(*arguments)["bbox"] == multi_task_loss(*arguments, 1.0)["bbox"] > 0
 
 
+def test_parts_of_a_batch_add_up():
+    """Divided by the RoIs of the whole, the losses of two parts of 5 and 7 RoIs are those of all 12."""
+    arguments = example()
+    whole = multi_task_loss(*arguments)
+    parts = [multi_task_loss(*(a[part] for a in arguments), count=12) for part in (slice(0, 5), slice(5, 12))]
+    for name in whole:
+        assert sum(part[name] for part in parts).item() == pytest.approx(whole[name].item(), rel=1e-12)
+
+
 def test_by_hand():
     """One foreground RoI of class 2 in four: errors 0.5, 2, 0, -1 cost 0.125, 1.5, 0 and 0.5."""
     labels = torch.tensor([0, 2, 0, 0])

@@ -18,6 +18,7 @@ from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposal_files import ProposalFile, write_proposals
 from frcnn_cli.data.samples import ImageRecord, Objects
 from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches, target_statistics
+from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.errors import DataError
 
 NO_OBJECTS = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
@@ -27,10 +28,27 @@ NO_OBJECTS = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zer
 def batches(tiny_dataset, tiny_proposals):
     """Make batches of the small data set; keywords replace what is usual."""
 
-    def make(records=tiny_dataset.records, flip=0.5, seed=0, images=2, rois=32, scales=((80, 120), 160)):
+    def make(
+        records=tiny_dataset.records,
+        flip=0.5,
+        seed=0,
+        images=2,
+        rois=32,
+        scales=((80, 120), 160),
+        jitter=0.0,
+        processes=ALONE,
+    ):
         sampling = SamplingConfig(images_per_batch=images, rois_per_batch=rois)
         return TrainingBatches(
-            tuple(records), tiny_proposals, NORMALISATIONS["half"], sampling, Scales(*scales), flip, seed
+            tuple(records),
+            tiny_proposals,
+            NORMALISATIONS["half"],
+            sampling,
+            Scales(*scales),
+            flip,
+            seed,
+            colour_jitter=jitter,
+            processes=processes,
         )
 
     return make
@@ -69,6 +87,27 @@ def test_workers_give_the_same_batches(batches):
     loader = DataLoader(ours, sampler=range(2, 6), batch_size=None, num_workers=2, multiprocessing_context="fork")
     for number, batch in zip(range(2, 6), loader, strict=True):
         assert_same(batch, ours[number])
+
+
+def test_processes_make_the_parts_of_a_batch(batches):
+    """Put together again, they are the batch: the same draws, and the same padding."""
+    for number in range(4):
+        whole = batches(images=4, jitter=0.2)[number]
+        for rank in range(2):
+            part = batches(images=4, jitter=0.2, processes=Processes(rank, 2))[number]
+            assert part.image_ids == whole.image_ids
+            assert torch.equal(part.images, whole.images[rank::2])
+            mine = whole.rois[:, 0] % 2 == rank
+            assert torch.equal(part.rois[:, 0] * 2 + rank, whole.rois[mine, 0])
+            assert torch.equal(part.rois[:, 1:], whole.rois[mine, 1:])
+            assert torch.equal(part.labels, whole.labels[mine])
+            assert torch.equal(part.deltas, whole.deltas[mine])
+
+
+def test_an_image_that_has_changed_since_it_was_read(batches, tiny_dataset):
+    record = replace(tiny_dataset.records[0], width=tiny_dataset.records[0].width + 1)
+    with pytest.raises(DataError, match=rf"{record.path}: no longer {record.width} x {record.height} pixels"):
+        batches([record], images=1)[0]
 
 
 def test_what_a_batch_holds(batches, tiny_dataset):
