@@ -132,18 +132,19 @@ def calls(seven, tiny_voc, tiny_dataset, tiny_proposals, tiny_checkpoint, tmp_pa
         "resumed": ("train", "--resume", "half", "--iterations", 4),
         "not finite": (*train, "--output", "nan", "--iterations", 4, "--lr", 1e30),
         "unwritable": (*train, "--output", "unwritable", "--iterations", 4),
+        "stopped": (*train, "--output", "stopped", "--iterations", 100_000),
         "killed": (*train, "--output", "killed", "--iterations", 100_000, "--loaders", 1),
     }  # fmt: skip
     (folder / "unwritable" / "log.csv").mkdir(parents=True)
     processes = start([[str(word) for word in call] for call in several.values()], folder)
     deadline = time.monotonic() + 400
     try:
-        running, log = folder / "killed", folder / "killed" / "log.csv"
-        while all(process.poll() is None for process in processes) and time.monotonic() < deadline:
-            if running.exists() and log.exists() and len(rows_of(running)) >= 2:
-                processes[1].kill()
-                break
-            time.sleep(0.05)
+        for running, stop in ((folder / "stopped", signal.SIGINT), (folder / "killed", signal.SIGKILL)):
+            while all(process.poll() is None for process in processes) and time.monotonic() < deadline:
+                if (running / "log.csv").exists() and len(rows_of(running)) >= 2:
+                    processes[1].send_signal(stop)
+                    break
+                time.sleep(0.05)
         for process in processes:
             process.wait(timeout=120)
     finally:
@@ -238,6 +239,7 @@ def test_two_propose_what_one_proposes(calls, tiny_voc, tmp_path):
         ("lacking", 1, "lacking.npz: no proposals for image chair"),
         ("not finite", 1, "the loss is not finite in iteration"),
         ("unwritable", 1, "log.csv: cannot be written"),
+        ("stopped", 130, "of 100000; all is saved in stopped; go on with: frcnn train --resume stopped"),
         ("killed", 1, "process 0: another process of this run has ended"),
     ],
 )

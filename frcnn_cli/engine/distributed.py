@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ BUCKET = 6_000_000
 PATIENCE = timedelta(days=1)
 """How long a process may wait for the others: theirs may be the images that take hours."""
 
-GRACE = timedelta(seconds=5)
-"""How long process 0 stays when it has met a fault, for the others to ask whether it was told."""
+GRACE = 5.0
+"""Seconds that process 0 stays at most when it has met a fault, for the others to ask whether it was told."""
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _store: Any = None
@@ -192,7 +193,9 @@ def leave() -> None:
     with suppress(RuntimeError):  # one was killed, or process 0 has gone
         _store.set(f"left {me.rank}", "")
         if me.rank == 0:
-            _store.wait([f"left {rank}" for rank in range(me.world_size)], GRACE)
+            until = time.monotonic() + GRACE
+            while time.monotonic() < until and not _store.check([f"left {rank}" for rank in range(me.world_size)]):
+                time.sleep(0.02)
     _store = None
 
 

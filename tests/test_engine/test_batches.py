@@ -105,7 +105,7 @@ def test_processes_make_the_parts_of_a_batch(batches):
 
 
 def test_an_image_that_has_changed_since_it_was_read(batches, tiny_dataset):
-    record = replace(tiny_dataset.records[0], width=tiny_dataset.records[0].width + 1)
+    record = replace(tiny_dataset.records[0], path=tiny_dataset.records[1].path)
     with pytest.raises(DataError, match=rf"{record.path}: no longer {record.width} x {record.height} pixels"):
         batches([record], images=1)[0]
 
