@@ -84,7 +84,7 @@ def results(folder: Path, rank: int) -> list[Ended]:
 def rows_of(run: Path) -> list[dict[str, float]]:
     with (run / "log.csv").open(newline="") as file:
         return [
-            {name: float(value) for name, value in row.items() if value and name != "iterations_per_second"}
+            {name: float(value) for name, value in row.items() if value and not name.endswith("_per_second")}
             for row in csv.DictReader(file)
         ]
 
