@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frcnn_cli.cli import main
@@ -137,7 +137,7 @@ def calls(seven, tiny_voc, tiny_dataset, tiny_proposals, tiny_checkpoint, tmp_pa
     }  # fmt: skip
     (folder / "unwritable" / "log.csv").mkdir(parents=True)
     processes = start([[str(word) for word in call] for call in several.values()], folder)
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 600
     try:
         for running, stop in ((folder / "stopped", signal.SIGINT), (folder / "killed", signal.SIGKILL)):
             while all(process.poll() is None for process in processes) and time.monotonic() < deadline:
@@ -273,6 +273,7 @@ def test_ctrl_c_under_torchrun(tiny_voc, tiny_proposals_path, tmp_path, run_proc
     assert not left
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=20))
 def test_buckets_hold_every_gradient_once(sizes):
     gradients = [torch.zeros(size) for size in sizes]
@@ -283,6 +284,7 @@ def test_buckets_hold_every_gradient_once(sizes):
     assert all(len(bucket) == 1 or sum(g.numel() for g in bucket) <= 10 for bucket in buckets)
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 20), world_size=st.integers(1, 5))
 def test_shares_are_even_and_hold_every_item_once(count, world_size):
     shares = [Processes(rank, world_size).share(range(count)) for rank in range(world_size)]
