@@ -10,7 +10,14 @@ import click
 from rich.table import Table
 
 from frcnn_cli.commands.console import err, out, progress_bar
-from frcnn_cli.commands.options import PATH, device_option, json_option, pick_device
+from frcnn_cli.commands.options import (
+    PATH,
+    DetectionOptions,
+    detection_options,
+    device_option,
+    json_option,
+    pick_device,
+)
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import find_images, load_image, save_image
 from frcnn_cli.data.proposal_formats import open_proposals
@@ -23,17 +30,17 @@ from frcnn_cli.pictures import draw_detections
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
 @click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
 @click.option("--score", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least to report.")
-@click.option("--nms", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="Overlap of two detections.")
 @click.option("--max-detections", type=click.IntRange(1), default=100, show_default=True, help="An image.")
 @click.option("--proposals", type=PATH, metavar="FILE", help=".npz, .mat or .pkl.  [default: made here]")
 @click.option("--save-dir", type=PATH, metavar="DIR", help="Write pictures with the detections drawn in.")
+@detection_options
 @json_option
 @device_option
 def detect(
     images: tuple[Path, ...],
+    how: DetectionOptions,
     weights: Path | None,
     score: float,
-    nms: float,
     max_detections: int,
     proposals: Path | None,
     save_dir: Path | None,
@@ -48,15 +55,16 @@ def detect(
     \b
     frcnn detect photo.jpg
     frcnn detect holiday/ --score 0.7 --save-dir found
+    frcnn detect crowd.jpg --scales 480,688,960 --flip-test
     frcnn detect holiday/ --json > found.json
     """
+    config = how.apply(DetectionConfig(score_threshold=score, max_detections=max_detections))
     paths, faults = _find(images)
     if not paths:
         raise DataError("\n".join(faults))
     pictures = picture_paths(paths, save_dir) if save_dir else {}
     file = open_proposals(proposals) if proposals else None
     detector = Detector.load(weights, pick_device(device))
-    config = DetectionConfig(score, nms, max_detections)
     results: dict[Path, ImageResult] = {}
     interrupted = False
     for path in progress_bar("detect")(paths) if len(paths) > 1 else paths:

@@ -13,7 +13,9 @@ from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.options import (
     PATH,
     DatasetOptions,
+    DetectionOptions,
     dataset_options,
+    detection_options,
     device_option,
     json_option,
     pick_device,
@@ -22,7 +24,7 @@ from frcnn_cli.data.proposal_formats import open_proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.engine.evaluator import Evaluation, evaluate_dataset
+from frcnn_cli.engine.evaluator import EVALUATION, Evaluation, evaluate_dataset
 from frcnn_cli.metrics.voc_files import write_voc_results
 
 
@@ -38,11 +40,13 @@ from frcnn_cli.metrics.voc_files import write_voc_results
     help="Area under the curve (VOC2010 and later), or 11 points (VOC2007).",
 )
 @click.option("--output", type=PATH, metavar="DIR", help="Write VOC result files, as the devkit reads them.")
+@detection_options
 @json_option
 @device_option
 @dataset_options
 def eval(
     data: DatasetOptions,
+    how: DetectionOptions,
     split: str,
     weights: Path | None,
     proposals: Path | None,
@@ -59,11 +63,13 @@ def eval(
     \b
     frcnn eval --voc VOCdevkit/VOC2007 --split test --proposals test.npz
     frcnn eval --coco val.json --images photos --weights run/model.safetensors
+    frcnn eval --voc VOCdevkit/VOC2007 --scales 480,576,688,864,1200 --flip-test --box-voting
     """
+    config = how.apply(EVALUATION)
     dataset = data.load(split)
     file = open_proposals(proposals) if proposals else None
     detector = Detector.load(weights, pick_device(device))
-    evaluation = evaluate_dataset(detector, dataset, file, metric, track=progress_bar("eval"), processes=current())
+    evaluation = evaluate_dataset(detector, dataset, file, metric, config, progress_bar("eval"), current())
     if evaluation is None:
         return  # process 0 has it
     if output:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,9 @@ from frcnn_cli.data.voc import load_voc
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.errors import DatasetFaults, UsageError
 from proposals import MODES
+
+if TYPE_CHECKING:  # at run time it would bring torch, which `frcnn propose` does not wait for
+    from frcnn_cli.engine.detector import DetectionConfig
 
 F = TypeVar("F", bound=Callable)
 
@@ -199,6 +202,88 @@ def proposal_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+@dataclass(frozen=True)
+class DetectionOptions:
+    """How closely images are looked at, and what is made of boxes that overlap."""
+
+    nms: float
+    short_side: int | None
+    scales: tuple[int, ...] | None
+    long_side: int | None
+    flip_test: bool
+    box_voting: bool
+
+    def apply(self, config: DetectionConfig) -> DetectionConfig:
+        """The configuration, with these options in the place of its own.
+
+        Raises:
+            UsageError: both one scale and several are given, or none of several.
+        """
+        if self.scales == ():
+            raise UsageError("--scales needs a number")
+        if self.short_side and self.scales:
+            raise UsageError("--short-side is one scale, --scales are several: give one of the two")
+        return replace(
+            config,
+            nms_threshold=self.nms,
+            short_sides=(self.short_side,) if self.short_side else self.scales or (),
+            long_side=self.long_side,
+            flip=self.flip_test,
+            box_voting=self.box_voting,
+        )
+
+
+def detection_options(command: F) -> F:
+    """--nms, --short-side, --scales, --long-side, --flip-test and --box-voting, as `DetectionOptions` named `how`."""
+
+    def gather(nms, short_side, scales, long_side, flip_test, box_voting, **others):
+        return command(how=DetectionOptions(nms, short_side, scales, long_side, flip_test, box_voting), **others)
+
+    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
+    gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option(
+            "--box-voting/--no-box-voting",
+            default=False,
+            show_default=True,
+            help="Make each box the mean of those of its class around it.",
+        ),
+        click.option(
+            "--flip-test/--no-flip-test",
+            default=False,
+            show_default=True,
+            help="Average with the mirrored image; twice the time.",
+        ),
+        click.option(
+            "--long-side",
+            type=click.IntRange(1),
+            metavar="PIXELS",
+            help="The most for the longer side.  [default: the model's, in proportion]",
+        ),
+        click.option(
+            "--scales",
+            type=Numbers(),
+            metavar="A,B,...",
+            help="Shorter sides; each proposal is scored where its area is nearest to 224 x 224.",
+        ),
+        click.option(
+            "--short-side",
+            type=click.IntRange(1),
+            metavar="PIXELS",
+            help="Bring images to this shorter side.  [default: the model's]",
+        ),
+        click.option(
+            "--nms",
+            type=click.FloatRange(0, 1),
+            default=0.3,
+            show_default=True,
+            help="The most that detections of a class overlap.",
+        ),
+    ):
+        gather = option(gather)
+    return gather  # type: ignore[return-value]
 
 
 device_option = click.option(

@@ -77,3 +77,8 @@ def flip(boxes: Tensor, width: float) -> Tensor:
     """Boxes [N, 4] of an image mirrored left to right."""
     x1, y1, x2, y2 = boxes.unbind(dim=-1)
     return torch.stack((width - x2, y1, width - x1, y2), dim=-1)
+
+
+def flip_deltas(deltas: Tensor) -> Tensor:
+    """The regression [..., 4] of mirrored boxes: what is to move right moves left."""
+    return deltas * deltas.new_tensor((-1, 1, 1, 1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from frcnn_cli.core.boxes import clip, decode
+from frcnn_cli.core.boxes import clip, decode, iou
+
+VOTING_IOU = 0.5
 
 
 def select_detections(
@@ -16,6 +19,7 @@ def select_detections(
     score_threshold: float,
     nms_threshold: float,
     max_detections: int,
+    box_voting: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The detections of one image, by falling score.
 
@@ -27,6 +31,7 @@ def select_detections(
         score_threshold: the least probability that is a detection.
         nms_threshold: of two boxes of one class that overlap by more, the lower score is dropped.
         max_detections: the most to keep, over all classes.
+        box_voting: replace each kept box by the mean of those around it; see `vote`.
 
     Returns:
         boxes Tensor[D, 4], scores Tensor[D], labels int64 Tensor[D] (1 .. C).
@@ -37,4 +42,28 @@ def select_detections(
     solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)  # a box decoded to outside the image clips to nothing
     boxes, scores, label = boxes[solid], scores[solid], label[solid]
     keep = batched_nms(boxes, scores, label, nms_threshold)[:max_detections]
-    return boxes[keep], scores[keep], label[keep] + 1
+    boxes, scores, label = boxes[keep], scores[keep], label[keep]
+    if box_voting:
+        for c in label.unique().tolist():
+            voters = clip(decode(proposals, deltas[:, c]), *image_size)
+            boxes[label == c] = clip(vote(boxes[label == c], voters, probabilities[:, c + 1]), *image_size)
+    return boxes, scores, label + 1
+
+
+def vote(boxes: Tensor, voters: Tensor, weights: Tensor) -> Tensor:
+    """Each box becomes the weighted mean of the voters that overlap it by half or more (Gidaris and Komodakis, Object
+    detection via a multi-region & semantic segmentation-aware CNN model, ICCV 2015, section 4).
+
+    All RoIs' boxes of a class vote, however unlikely, so that a box does not depend on the least score to report.
+
+    Args:
+        boxes: Tensor[D, 4], what NMS kept of a class.
+        voters: Tensor[K, 4], that class's boxes before NMS.
+        weights: Tensor[K], their scores.
+
+    Returns:
+        Tensor[D, 4]; a box that nobody votes on stays.
+    """
+    share = (iou(boxes, voters) >= VOTING_IOU) * weights
+    total = share.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, share @ voters / total, boxes)

@@ -6,7 +6,10 @@ Opening a checkpoint never runs code. float16 storage halves the file; a loaded 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.model import Architecture, FastRCNN
@@ -49,7 +53,7 @@ class Checkpoint:
 
     def build(self) -> FastRCNN:
         """The model, ready to detect, on the CPU in float32."""
-        model = _empty_model(self.architecture)
+        model = deepcopy(_empty_model(self.architecture))
         state = {name: value.float() if value.is_floating_point() else value for name, value in self.state.items()}
         model.load_state_dict(state, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):
@@ -136,10 +140,23 @@ def _check_tensors(checkpoint: Checkpoint, path: str | Path) -> None:
         raise DataError(f"{path}: {len(checkpoint.classes)} class names, but {architecture.num_classes} classes")
 
 
+@lru_cache(maxsize=1)
 def _empty_model(architecture: Architecture) -> FastRCNN:
-    # On the meta device nothing is allocated or drawn at random, since everything is about to be replaced.
-    with torch.device("meta"):
+    """A model without values, to look at and to copy; kept, as a file is first checked against it and then built.
+
+    On the meta device nothing is allocated, and nothing is drawn at random, since everything is about to be replaced.
+    """
+    with torch.device("meta"), _Unfilled():
         return FastRCNN(architecture)
+
+
+class _Unfilled(TorchFunctionMode):
+    """New tensors are not filled; on the meta device that is slow (a millisecond a tensor), and for nothing."""
+
+    FILLS = frozenset((Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_))
+
+    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return args[0] if function in self.FILLS else function(*args, **(kwargs or {}))
 
 
 def compress_checkpoint(

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.model import FastRCNN
+from frcnn_cli.core.views import assign_levels, score_both_ways
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposal_formats import Proposals
@@ -24,17 +26,27 @@ BUNDLED_MODEL = Path(__file__).parent.parent / "models" / "efficientnet_lite0_vo
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """What counts as a detection.
+    """What counts as a detection, and how closely the image is looked at.
 
     Attributes:
         score_threshold: least probability.
         nms_threshold: IoU above which the lower-scored of two boxes of a class is dropped.
         max_detections: an image, over all classes.
+        short_sides: pixels the image's shorter side is brought to; with several, each proposal is scored at the size
+            that suits it (`assign_levels`). Empty: the checkpoint's.
+        long_side: ... unless the longer would pass this. None: the checkpoint's, in proportion to the largest of
+            `short_sides`; for 600 and 1000, and scales up to 1200, that is the paper's 2000.
+        flip: average with the scores and boxes of the mirrored image.
+        box_voting: see `core.detection.vote`.
     """
 
     score_threshold: float = 0.5
     nms_threshold: float = 0.3
     max_detections: int = 100
+    short_sides: tuple[int, ...] = ()
+    long_side: int | None = None
+    flip: bool = False
+    box_voting: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,27 +103,49 @@ class Detector:
         Args:
             image: uint8 RGB [H, W, 3].
             proposals: float32 [K, 4], xyxy in pixels of the image.
-            config: thresholds.
+            config: thresholds, and how closely to look.
         """
         if len(proposals) == 0:
             return Detections.empty()
         height, width = image.shape[:2]
-        scaled = resize(image, scale_to(width, height, self.short_side, self.long_side))
-        ratio = torch.tensor((scaled.shape[1] / width, scaled.shape[0] / height) * 2)
-        tensor = self.normalisation(torch.from_numpy(scaled).permute(2, 0, 1))
         boxes = torch.from_numpy(proposals)
-        self.model.eval()
-        probabilities, deltas = self.model.score(tensor.to(self.device), (boxes * ratio).to(self.device))
+        probabilities, deltas = self._score(image, boxes, config)
         found = select_detections(
-            probabilities.cpu(),
-            deltas.cpu(),
+            probabilities,
+            deltas,
             boxes,
             (width, height),
             config.score_threshold,
             config.nms_threshold,
             config.max_detections,
+            config.box_voting,
         )
         return Detections(*(t.numpy() for t in found))
+
+    def _score(self, image: np.ndarray, boxes: Tensor, config: DetectionConfig) -> tuple[Tensor, Tensor]:
+        """Probabilities Tensor[K, 1 + C] and deltas Tensor[K, C, 4], on the CPU."""
+        height, width = image.shape[:2]
+        short_sides = sorted(config.short_sides or (self.short_side,))
+        long_side = config.long_side or round(self.long_side * short_sides[-1] / self.short_side)
+        factors = [scale_to(width, height, short_side, long_side) for short_side in short_sides]
+        levels = assign_levels(boxes, torch.tensor(factors))
+        probabilities = boxes.new_empty(len(boxes), 1 + len(self.classes))
+        deltas = boxes.new_empty(len(boxes), len(self.classes), 4)
+        for level in levels.unique().tolist():  # a level that no RoI is scored at costs nothing
+            chosen = levels == level
+            scored = self._score_at(factors[level], image, boxes[chosen], config.flip)
+            probabilities[chosen], deltas[chosen] = (part.cpu() for part in scored)
+        return probabilities, deltas
+
+    def _score_at(self, factor: float, image: np.ndarray, boxes: Tensor, flip: bool) -> tuple[Tensor, Tensor]:
+        """The same at one size of the image, on the device."""
+        height, width = image.shape[:2]
+        scaled = resize(image, factor)
+        ratio = torch.tensor((scaled.shape[1] / width, scaled.shape[0] / height) * 2)
+        tensor = self.normalisation(torch.from_numpy(scaled).permute(2, 0, 1)).to(self.device)
+        rois = (boxes * ratio).to(self.device)
+        self.model.eval()
+        return score_both_ways(self.model, tensor, rois) if flip else self.model.score(tensor, rois)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from frcnn_cli.core.boxes import iou
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposal_files import ImageProposals, write_proposals
 from frcnn_cli.data.proposal_formats import write_images
-from frcnn_cli.data.voc import VOC_CLASSES
+from frcnn_cli.data.voc import VOC_CLASSES, load_voc
 
 
 @pytest.fixture
@@ -60,6 +62,38 @@ def test_options_reach_the_detector(detect, image):
     assert len(tight) < len(loose)
     nothing = json.loads(detect(image, "--json", score=1).out)
     assert nothing[0]["detections"] == []
+
+
+LOOKS = [("--short-side", 64), ("--scales", "64,144"), ("--long-side", 100), ("--flip-test",), ("--box-voting",)]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look[0])
+def test_ways_to_look_at_an_image(detect, image, tiny_proposals_path, look):
+    plain, other = (
+        json.loads(detect(image, "--json", "--proposals", tiny_proposals_path, *options).out)[0]["detections"]
+        for options in ((), look)
+    )
+    assert len(other) > 5
+    assert other != plain
+
+
+def test_the_model_s_own_scale_may_be_named(detect, image, tiny_proposals_path):
+    plain, named, pyramid = (
+        json.loads(detect(image, "--json", "--proposals", tiny_proposals_path, *options).out)[0]["detections"]
+        for options in ((), ("--short-side", 96, "--no-flip-test", "--no-box-voting"), ("--scales", "96"))
+    )
+    assert plain == named == pyramid
+
+
+def test_a_photograph_by_the_bundled_model_at_several_scales(run_frcnn, photographs):
+    """The surest find is an animal of the annotation."""
+    path = photographs / "JPEGImages" / "cow.jpg"
+    outcome = run_frcnn("detect", path, "--scales", "384,480,576", "--flip-test", "--box-voting", "--json")
+    assert outcome.code == 0
+    best = json.loads(outcome.out)[0]["detections"][0]
+    assert best["class"] == "cow"
+    (record,) = (record for record in load_voc(photographs, "test").records if record.id == "cow")
+    assert iou(torch.tensor([best["box"]]), torch.from_numpy(record.objects.boxes)).max() > 0.5
 
 
 def test_table(detect, image):

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from frcnn_cli.data.detections import Detections
+from frcnn_cli.engine.detector import DetectionConfig, Detector
+from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.metrics.average_precision import evaluate
 from frcnn_cli.metrics.voc_files import read_voc_results
 
@@ -71,6 +73,18 @@ def test_table_and_metric_of_2007(run_frcnn, tiny_voc, tiny_proposals_path):
         assert re.search(rf"mAP\W+\d+\W+{result['mAP']:.4f}", table.out)
         assert f"metric {metric}" in table.err
     assert mean["voc"] != mean["voc07"]
+
+
+def test_ways_to_look_reach_the_evaluation(evaluate_tiny, tiny_voc, tiny_dataset, tiny_proposals, tiny_checkpoint):
+    arguments = ("--nms", 0.5, "--scales", "64,96,144", "--long-side", 200, "--flip-test", "--box-voting")
+    outcome = evaluate_tiny("--voc", tiny_voc, *arguments, "--json")
+    assert outcome.code == 0
+    result = json.loads(outcome.out)
+    config = DetectionConfig(0.01, 0.5, 100, short_sides=(64, 96, 144), long_side=200, flip=True, box_voting=True)
+    detector = Detector.load(tiny_checkpoint)
+    expected = evaluate_dataset(detector, tiny_dataset, tiny_proposals, config=config).ap
+    assert [result["AP"][name] for name in tiny_dataset.classes] == [None if np.isnan(x) else x for x in expected.ap]
+    assert result["mAP"] != json.loads(evaluate_tiny("--voc", tiny_voc, "--json").out)["mAP"]
 
 
 def test_coco_layout_gives_the_same(evaluate_tiny, tiny_voc, tiny_dataset, tmp_path):

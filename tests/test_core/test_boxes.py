@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision import ops
 
-from frcnn_cli.core.boxes import MAX_LOG_SCALE, area, clip, decode, encode, flip, iou
+from frcnn_cli.core.boxes import MAX_LOG_SCALE, area, clip, decode, encode, flip, flip_deltas, iou
 
 coordinate = st.floats(-1000, 1000, width=32)
 side = st.floats(1, 500, width=32)
@@ -55,6 +55,12 @@ def test_encode_by_hand():
     expected = torch.tensor([[10 / 20, -4 / 40, math.log(2), math.log(1 / 4)]])
     torch.testing.assert_close(encode(proposals, targets), expected)
     torch.testing.assert_close(decode(proposals, expected), targets)
+
+
+def test_flip_deltas_by_hand():
+    deltas = torch.tensor([[[0.5, 1, 2, 3], [-1, 0, -2, 4]]])
+    assert flip_deltas(deltas).tolist() == [[[-0.5, 1, 2, 3], [1, 0, -2, 4]]]
+    assert torch.equal(flip_deltas(flip_deltas(deltas)), deltas)
 
 
 def test_zero_deltas_are_the_proposal():
@@ -135,6 +141,14 @@ def test_flip_is_an_involution(boxes, width):
 def test_flip_keeps_sizes(boxes, width):
     flipped = flip(boxes, width)
     torch.testing.assert_close(flipped[:, 2:] - flipped[:, :2], boxes[:, 2:] - boxes[:, :2])
+
+
+@settings(deadline=None)
+@given(solid_boxes(2), st.lists(st.floats(-3, 3), min_size=8, max_size=8), st.integers(1, 4000))
+def test_mirrored_deltas_lead_to_the_mirrored_box(proposals, values, width):
+    deltas = torch.tensor(values, dtype=torch.float64).view(2, 4)
+    mirrored = decode(flip(proposals, width), flip_deltas(deltas))
+    torch.testing.assert_close(mirrored, flip(decode(proposals, deltas), width), rtol=1e-7, atol=1e-6)
 
 
 @given(solid_boxes(4), st.integers(1, 2000), st.integers(1, 2000))

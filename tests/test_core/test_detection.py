@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torchvision import ops
 
-from frcnn_cli.core.boxes import clip, decode
-from frcnn_cli.core.detection import select_detections
+from frcnn_cli.core.boxes import clip, decode, iou
+from frcnn_cli.core.detection import select_detections, vote
 
 A, NEAR_A, FAR = (0.0, 0, 100, 100), (0.0, 0, 100, 90), (200.0, 200, 260, 280)
 """The IoU of A and NEAR_A is 0.9; FAR touches neither."""
@@ -99,6 +101,50 @@ def test_the_best_are_kept_over_all_classes():
     scores = probabilities((0.3, 0.1), (0.1, 0.7), (0.5, 0.1), (0.1, 0.2), (0.6, 0.1), (0.1, 0.4))
     found = select(scores, boxes, score_threshold=0.15, max_detections=3)
     assert as_rows(found) == [(boxes[1], 0.7, 2), (boxes[4], 0.6, 1), (boxes[2], 0.5, 1)]
+
+
+def test_voting_by_hand():
+    """NEAR_A is kept and moves towards A, 0.9 to 0.6: its end goes from 90 to (0.9 x 90 + 0.6 x 100) / 1.5."""
+    boxes, scores, labels = select(probabilities((0.6,), (0.9,), (0.3,)), [A, NEAR_A, FAR], box_voting=True)
+    torch.testing.assert_close(boxes, torch.tensor([(0.0, 0, 100, 94), FAR]))
+    assert as_rows((boxes.round(), scores, labels)) == [((0, 0, 100, 94), 0.9, 1), (FAR, 0.3, 1)]
+
+
+def test_only_the_own_class_votes_and_does_so_below_the_threshold():
+    """Class 1's NEAR_A (0.8) is drawn by A's 0.04, though that is no detection; class 2's A (0.5) by NEAR_A's 0.1."""
+    scores = probabilities((0.04, 0.5), (0.8, 0.1))
+    boxes, _, labels = select(scores, [A, NEAR_A], score_threshold=0.2, box_voting=True)
+    assert labels.tolist() == [1, 2]
+    ends = [(0.8 * 90 + 0.04 * 100) / 0.84, (0.5 * 100 + 0.1 * 90) / 0.6]
+    torch.testing.assert_close(boxes, torch.tensor([(0.0, 0, 100, end) for end in ends]))
+
+
+@pytest.mark.parametrize(("height", "end"), [(50, 75), (49, 100)])
+def test_a_voter_overlaps_by_half_or_more(height, end):
+    boxes = torch.tensor([A])
+    voted = vote(boxes, torch.tensor([A, (0.0, 0, 100, height)]), torch.tensor([0.25, 0.25]))
+    assert voted.tolist() == [[0, 0, 100, end]]
+    assert boxes.tolist() == [list(A)]  # the argument stays
+
+
+def test_nobody_votes():
+    """None overlaps; those that do have no weight."""
+    boxes = torch.tensor([A, FAR])
+    assert torch.equal(vote(boxes, torch.tensor([NEAR_A]), torch.zeros(1)), boxes)
+    assert torch.equal(vote(boxes, torch.zeros(0, 4), torch.zeros(0)), boxes)
+    assert vote(boxes[:0], boxes, torch.ones(2)).shape == (0, 4)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.floats(1, 200))
+def test_a_voted_box_lies_within_the_hull_of_its_voters(seed, spread):
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(30, 2, generator=generator) * spread
+    voters = torch.cat((corner, corner + 20 + torch.rand(30, 2, generator=generator) * 80), dim=1)
+    voted = vote(voters[:8], voters, torch.rand(30, generator=generator) + 0.01)
+    for box, near in zip(voted, iou(voters[:8], voters) >= 0.5, strict=True):
+        assert (box >= voters[near].amin(dim=0) - 1e-3).all()
+        assert (box <= voters[near].amax(dim=0) + 1e-3).all()
 
 
 def test_no_roi_and_no_detection():

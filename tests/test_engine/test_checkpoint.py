@@ -71,6 +71,19 @@ def test_batch_norm_counters_survive_float16(tmp_path):
     assert load_checkpoint(tmp_path / "a.safetensors").build().state_dict()[counters[0]].dtype == torch.int64
 
 
+def test_models_of_one_architecture_are_apart(checkpoint, tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, checkpoint)
+    first = load_checkpoint(path).build()
+    save_checkpoint(path, replace(checkpoint, state={name: value + 1 for name, value in checkpoint.state.items()}))
+    second = load_checkpoint(path).build()
+    with torch.no_grad():
+        second.head.fc6.weight.zero_()
+    assert not any(value.is_meta for value in first.state_dict().values())
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, checkpoint.state[name]), name
+
+
 @pytest.mark.parametrize("ranks", [{"fc6": 5}, {"fc7": 3}, {"fc6": 4, "fc7": 16}])
 def test_compressed_checkpoints_are_checkpoints(checkpoint, tmp_path, ranks):
     compressed = compress_checkpoint(checkpoint, ranks)

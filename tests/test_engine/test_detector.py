@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposal_files import ProposalFile, write_proposals
+from frcnn_cli.data.transforms import mirror
 from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_file
 from frcnn_cli.errors import DataError
 from proposals import selective_search
@@ -111,3 +116,121 @@ def test_proposals_of_another_image(detector, tiny_dataset, tiny_proposals, nois
     other = noise_image("other.png", 33, 44)
     with pytest.raises(DataError, match=r"proposals made on \d+ x \d+ pixels, but the image is 33 x 44"):
         detect_file(detector, other, tiny_dataset.records[0].id, tiny_proposals, EVERYTHING)
+
+
+# --- several sizes, mirrored, voting: the checkpoint's own sides are 96 and 160
+
+
+@contextmanager
+def sizes_seen(detector: Detector):
+    """A list that gets (width, height) of every image the backbone is given."""
+    sizes: list[tuple[int, int]] = []
+    hook = detector.model.backbone.register_forward_pre_hook(
+        lambda module, inputs: sizes.append((inputs[0].shape[-1], inputs[0].shape[-2]))
+    )
+    try:
+        yield sizes
+    finally:
+        hook.remove()
+
+
+def assert_equal(first: Detections, second: Detections) -> None:
+    for name in ("boxes", "scores", "labels"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+@pytest.fixture(scope="module")
+def kitten(tiny_dataset) -> np.ndarray:
+    """128 x 96 pixels."""
+    (path,) = (record.path for record in tiny_dataset.records if record.id == "kitten")
+    return load_image(path)
+
+
+@pytest.fixture(scope="module")
+def kitten_boxes(kitten) -> np.ndarray:
+    return selective_search(kitten)
+
+
+@pytest.mark.parametrize("looks", [{"short_sides": (96,)}, {"short_sides": (96, 96), "long_side": 160}])
+def test_a_pyramid_of_one_scale_is_plain_detection(detector, kitten, kitten_boxes, looks):
+    plain = detector.detect(kitten, kitten_boxes, EVERYTHING)
+    assert len(plain) > 5
+    assert_equal(detector.detect(kitten, kitten_boxes, replace(EVERYTHING, **looks)), plain)
+
+
+@pytest.mark.parametrize(
+    ("looks", "size"),
+    [
+        ({}, (128, 96)),
+        ({"short_sides": (48,)}, (64, 48)),
+        ({"short_sides": (192,)}, (256, 192)),
+        ({"short_sides": (192,), "long_side": 200}, (200, 150)),
+        ({"long_side": 64}, (64, 48)),
+    ],
+)
+def test_the_size_an_image_is_looked_at(detector, kitten, kitten_boxes, looks, size):
+    with sizes_seen(detector) as sizes:
+        detector.detect(kitten, kitten_boxes, replace(EVERYTHING, **looks))
+    assert sizes == [size]
+
+
+@pytest.mark.parametrize(("short_sides", "limit"), [((48,), 80), ((192,), 320), ((192, 48, 96), 320)])
+def test_the_long_side_grows_with_the_scales(detector, noise_image, short_sides, limit):
+    """A checkpoint of 96 and 160, at 192, has a limit of 320; a picture of 400 x 10 would be wider at each scale."""
+    image = load_image(noise_image("long.png", 400, 10))
+    with sizes_seen(detector) as sizes:
+        detector.detect(image, np.array([[0, 0, 200, 9]], np.float32), replace(EVERYTHING, short_sides=short_sides))
+    assert [width for width, _ in sizes] == [limit]
+
+
+def test_each_proposal_is_scored_where_it_is_nearest_to_224_square(detector, kitten):
+    """Sides of 20, 60, 80 and 90 are 23, 68, 91 and 103 at scale 110/96, times 2 and 4 at 220 and 440."""
+    boxes = np.array([[0, 0, 20, 20], [5, 5, 65, 65], [10, 10, 90, 90], [30, 2, 120, 92]], np.float32)
+    config = DetectionConfig(0.0, 1.0, 10**6, short_sides=(440, 110, 220), long_side=1000)
+    with sizes_seen(detector) as sizes:
+        together = detector.detect(kitten, boxes, config)
+    assert sizes == [(293, 220), (587, 440)]  # none is scored at 110
+    scores = []
+    for box, short_side in zip(boxes, (440, 440, 220, 220), strict=True):
+        alone = detector.detect(kitten, box[None], config)
+        assert len(alone) > 10  # of 20; the others' boxes are decoded to outside the image
+        assert_equal(alone, detector.detect(kitten, box[None], replace(config, short_sides=(short_side,))))
+        scores += alone.scores.tolist()
+    np.testing.assert_allclose(together.scores, sorted(scores, reverse=True), atol=1e-5)
+
+
+def test_a_mirrored_image_gives_mirrored_detections(detector, kitten):
+    boxes = np.array([[0, 0, 40, 60], [30, 20, 128, 96], [64, 10, 100, 50]], np.float32)
+    mirrored_boxes = np.stack((128 - boxes[:, 2], boxes[:, 1], 128 - boxes[:, 0], boxes[:, 3]), axis=1)
+    config = DetectionConfig(0.0, 1.0, 10**6, flip=True)
+
+    def by_class(image, proposals):
+        found = detector.detect(image, proposals, config)
+        order = np.lexsort((found.scores, found.labels))
+        assert len(found) > 40
+        return found.boxes[order], found.scores[order]
+
+    (found, scores), (other, other_scores) = by_class(kitten, boxes), by_class(mirror(kitten), mirrored_boxes)
+    np.testing.assert_allclose(other_scores, scores, atol=1e-5)
+    np.testing.assert_allclose(128 - other[:, [2, 0]], found[:, [0, 2]], atol=1e-3)
+    np.testing.assert_allclose(other[:, 1::2], found[:, 1::2], atol=1e-3)
+    once = detector.detect(kitten, boxes, replace(config, flip=False))
+    assert np.abs(once.scores[:20] - np.sort(scores)[::-1][:20]).max() > 1e-3
+
+
+def test_voting_moves_boxes_and_nothing_else(detector, tiny_dataset, tiny_proposals):
+    record = tiny_dataset.records[0]
+    plain, voted = (
+        detect_file(detector, record.path, record.id, tiny_proposals, replace(EVERYTHING, box_voting=voting))
+        for voting in (False, True)
+    )
+    assert_sound(voted, EVERYTHING)
+    np.testing.assert_array_equal(voted.detections.scores, plain.detections.scores)
+    np.testing.assert_array_equal(voted.detections.labels, plain.detections.labels)
+    assert np.abs(voted.detections.boxes - plain.detections.boxes).max() > 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3000, 20)])
+def test_odd_shapes_at_several_sizes(detector, noise_image, size):
+    config = replace(EVERYTHING, short_sides=(48, 96, 192), flip=True, box_voting=True)
+    assert_sound(detect_file(detector, noise_image("odd.png", *size), "odd", None, config), config)
