@@ -305,9 +305,10 @@ def pick_device(name: str) -> str:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and current().world_size > 1:
         name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-        torch.cuda.set_device(name)
     try:
         torch.empty(0, device=name)
+        if name.startswith("cuda:"):
+            torch.cuda.set_device(name)  # NCCL's own memory goes there too
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"--device {name}: not a device of this machine") from error
     return name
