@@ -8,10 +8,12 @@ side and 64 RoIs of each: forward, loss, backward, AdamW. `torchvision_peer.py` 
 planes and channels-last, and is judged by the faster. All get the same batches, made by this package beforehand: what
 is compared is the step. (torchvision samples RoIs within the step; here it need not.)
 
-On each batch every variant takes its turn (A B C A B C ...), and medians are compared: times depend on the machine,
-ratios hardly do. `--accuracy` trains this package's model and theirs from the same weights on the same batches, with
-the same learning rates, and measures both on --val-split by the same evaluation. Targets of the regression are
-normalised as each does it: here by their statistics, there by constants.
+The timed images are of one size, the data set's commonest. On each batch every variant takes its turn (A B C A B C
+...), and medians are compared: times depend on the machine, ratios hardly do.
+
+`--accuracy` trains this package's model and theirs from the same weights on the same batches, with the same learning
+rates, and measures both on --val-split by the same evaluation. Targets of the regression are normalised as each does
+it: here by their statistics, there by constants.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -33,6 +36,7 @@ from tempfile import TemporaryDirectory
 import click
 import torch
 import torchvision
+from bench_sampling import of_one_size
 from rich.console import Console
 from rich.table import Column, Table
 from torch import Tensor, nn
@@ -58,13 +62,15 @@ from frcnn_cli.files import atomic_write
 
 OURS, THEIRS = "this package", "torchvision's parts"
 PLANES, CHANNELS_LAST = f"{THEIRS}, in planes", f"{THEIRS}, channels-last"
-COMPILED = "torch.compile, dynamic shapes"
+COMPILED = "torch.compile"
 ALLOCATOR = "glibc keeps memory, in huge pages"
 TUNABLES = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:"
     "glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
 )
 WARM_UP = 2
+LIMIT = 600
+"""Seconds that a step may take: torch.compile can lose itself in the algebra of shapes."""
 
 Step = Callable[[Batch, int], float]
 """An update on a batch, given with its number; returns seconds."""
@@ -113,7 +119,7 @@ class Setting:
 @click.option("--short-side", type=click.IntRange(32), default=400, show_default=True)
 @click.option("--iterations", type=click.IntRange(0), default=15, show_default=True, help="Timed; 0 for none.")
 @click.option("--ablation/--no-ablation", default=True, help="Time what each choice buys.", show_default=True)
-@click.option("--compile/--no-compile", "compiled", default=True, help="torch.compile too, which takes minutes.")
+@click.option("--compile/--no-compile", "compiled", default=True, help="torch.compile too: minutes.", show_default=True)
 @click.option("--accuracy", type=click.IntRange(0), default=0, metavar="ITERATIONS", help="Train both for so long.")
 @click.option("--lr", type=float, default=3e-4, show_default=True, help="Of --accuracy; a third for the convolutions.")
 @click.option("--dropout", type=float, default=0.0, show_default=True, help="Ours; torchvision's head has none.")
@@ -167,7 +173,7 @@ def main(
                 temporary.write_text(json.dumps(figures, indent=2) + "\n")
 
     with TemporaryDirectory() as folder:
-        timed = replace(dataset, records=dataset.records[: 2 * (WARM_UP + iterations)])
+        timed = replace(dataset, records=of_one_size(dataset.records)[: 2 * (WARM_UP + iterations)])
         path = proposals_file or make_proposals(dataset if accuracy else timed, Path(folder) / "proposals.npz")
         setting = Setting(timed, open_proposals(path), config)
         if worker:
@@ -176,7 +182,7 @@ def main(
         if iterations:
             command = [sys.executable, __file__, str(voc), "--worker", "--split", split, "--proposals", str(path)]
             command += ["--short-side", str(short_side), "--iterations", str(iterations), "--seed", str(seed)]
-            changes = {name: make for name, make in CHANGES.items() if ablation and (compiled or name != COMPILED)}
+            changes = {name: make for name, make in CHANGES.items() if ablation and (compiled or COMPILED not in name)}
             figures["seconds"] = time_steps(setting, iterations, changes, command if ablation else None)
             figures["parts"] = time_parts(setting, iterations)
             save()
@@ -282,7 +288,8 @@ CHANGES: dict[str, Callable[[Setting], Step]] = {
     "RoI pooling of torchvision": partial(our_step, change=with_torchvision_pooling),
     "AdamW not fused": partial(our_step, build=plain_adamw),
     "bfloat16 (autocast)": partial(our_step, precision="bfloat16"),
-    COMPILED: partial(our_step, change=partial(torch.compile, dynamic=True)),
+    f"{COMPILED}, one shape": partial(our_step, change=partial(torch.compile, dynamic=False)),
+    f"{COMPILED}, dynamic shapes": partial(our_step, change=partial(torch.compile, dynamic=True)),
 }
 
 
@@ -319,8 +326,8 @@ def elsewhere(command: list[str], environment: dict[str, str]) -> Iterator[Step]
 
 def time_steps(
     setting: Setting, iterations: int, changes: dict[str, Callable[[Setting], Step]], worker: list[str] | None
-) -> dict[str, list[float] | None]:
-    """Seconds by variant and round; None for a variant that fails.
+) -> dict[str, list[float] | str]:
+    """Seconds by variant and round; of a variant that fails, what it says.
 
     Args:
         setting: what all start from.
@@ -341,20 +348,37 @@ def time_steps(
         return _time_in_turn(setting.batches(), steps | {ALLOCATOR: step}, iterations)
 
 
-def _time_in_turn(batches: TrainingBatches, steps: dict[str, Step], iterations: int) -> dict[str, list[float] | None]:
-    seconds: dict[str, list[float] | None] = {name: [] for name in steps}
+@contextmanager
+def limit(seconds: int) -> Iterator[None]:
+    """Raises TimeoutError when the time is over."""
+
+    def stop(number: int, frame: object) -> None:
+        raise TimeoutError(f"not done in {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _time_in_turn(batches: TrainingBatches, steps: dict[str, Step], iterations: int) -> dict[str, list[float] | str]:
+    seconds: dict[str, list[float] | str] = {name: [] for name in steps}
     for number in range(WARM_UP + iterations):
         batch = batches[number]
         for name, step in steps.items():
-            if seconds[name] is None:
+            if isinstance(seconds[name], str):
                 continue
             try:
-                elapsed = step(batch, number)
+                with limit(LIMIT):
+                    elapsed = step(batch, number)
             except Exception as error:
-                if name == OURS:
+                if name in (OURS, PLANES, CHANNELS_LAST):
                     raise
-                err.print(f"{name} fails: {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}")
-                seconds[name] = None
+                seconds[name] = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                err.print(f"{name} fails: {seconds[name]}")
                 continue
             if number >= WARM_UP:
                 seconds[name].append(elapsed)
@@ -476,7 +500,7 @@ def _table(*columns: str) -> Table:
 def print_times(figures: dict, iterations: int) -> None:
     """Our step and theirs, the parts of ours, and what changes cost."""
     console = Console(highlight=False, soft_wrap=True, width=120)
-    medians = {name: statistics.median(values) if values else None for name, values in figures["seconds"].items()}
+    medians = {name: v if isinstance(v, str) else statistics.median(v) for name, v in figures["seconds"].items()}
     base = medians[OURS]
     table = _table("step", "iterations a second", "takes")
     for name in (OURS, PLANES, CHANNELS_LAST):
@@ -496,7 +520,8 @@ def print_times(figures: dict, iterations: int) -> None:
     if changes:
         table = _table("our step with", "takes")
         for name in changes:
-            table.add_row(name, f"{medians[name] / base:.2f} times as long" if medians[name] else "fails")
+            value = medians[name]
+            table.add_row(name, f"fails: {value}" if isinstance(value, str) else f"{value / base:.2f} times as long")
         console.print(table)
 
 
