@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The recipe of the model in frcnn_cli/models. The data: VOC2012 in VOC layout, with the lists train (3,877 images) and
-# val (249) in ImageSets/Main. About two hours on two CPU cores.
+# val (249) in ImageSets/Main. An hour or two on two CPU cores.
 #
 #   scripts/train_bundled.sh VOC2012 runs/bundled
 set -euo pipefail
@@ -13,7 +13,7 @@ export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:$keep
 frcnn propose --voc "$voc" --split train -o "$run/proposals-train.npz"
 frcnn propose --voc "$voc" --split val -o "$run/proposals-val.npz"
 frcnn train --voc "$voc" --split train --val-split val --output "$run" \
-  --backbone efficientnet_lite0 --class-agnostic --dropout 0.2 --iterations 11000 --seed 1 \
+  --backbone efficientnet_lite0 --class-agnostic --dropout 0.2 --iterations 8000 --seed 1 \
   --optimizer adamw --lr 5e-4 --backbone-lr-factor 0.3 --weight-decay 0.05 --schedule cosine --warmup 200 --ema 0.999 \
   --short-side 288,336,384,432,480 --long-side 800 --colour-jitter 0.25 --balance 0.1 \
   --eval-every 4000 --checkpoint-every 250 --log-every 50
