@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -44,6 +45,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             raise DataError(f"{path}: cannot be written ({reason(error)})") from error
         raise  # some other file the block touched
     finally:
+        _remove(temporary)
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Delete what a killed process left of its attempts to write `path`; nobody else may be writing it now."""
+    target = Path(os.path.realpath(path))
+    for temporary in target.parent.glob(f".{glob.escape(target.name[:40])}.{'[0-9a-f]' * 8}.tmp"):
         _remove(temporary)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -170,6 +171,41 @@ def run_process(tmp_path) -> Callable[..., Outcome]:
         return Outcome(process.returncode, out.read_text(), err.read_text())
 
     return run
+
+
+class Killed(NamedTuple):
+    """How a command ended: its exit code, less than 0 for a signal; whether it left processes behind; what it wrote."""
+
+    code: int
+    left: bool
+    text: str
+
+
+@pytest.fixture(scope="session")
+def killing(tmp_path_factory) -> Iterator[Callable[..., Killed]]:
+    """`killing("train", ..., folder=run, kill={"after": 2})`: a command that is killed, as tests/killing.py says."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs POSIX processes")
+    output = tmp_path_factory.mktemp("killing") / "output.txt"
+    server = subprocess.Popen(
+        [sys.executable, REPOSITORY / "tests" / "killing.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"},
+    )
+
+    def run(*arguments: object, folder: Path, kill: dict | None = None) -> Killed:
+        order = {"arguments": [*map(str, arguments)], "folder": str(folder), "kill": kill, "output": str(output)}
+        server.stdin.write(json.dumps(order) + "\n")
+        server.stdin.flush()
+        answer = json.loads(server.stdout.readline())
+        return Killed(answer["code"], answer["left"], output.read_text())
+
+    yield run
+    server.stdin.close()
+    server.wait(timeout=60)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -73,12 +74,13 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
     device = pick_device(given["device"])
 
     start = None
-    if given["resume"]:
+    begun = given["resume"] is not None and _begun(given["output"])
+    if begun:
         start = load_checkpoint(given["output"] / MODEL_FILE)
         _check_lasting(ctx, given, start)
     elif given["init"]:
         start = load_checkpoint(given["init"])
-    parts = load_data(data, given, classes=start.classes if given["resume"] else None)
+    parts = load_data(data, given, classes=start.classes if begun else None)
     for line in (line for part in parts for line in part.warnings()):
         err.print(line)
     if given["check"]:
@@ -90,6 +92,7 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         given["output"].mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{given['output']}: cannot be made a folder ({reason(error)})") from error
+    write_config(given["output"] / CONFIG_FILE, ctx)
     proposals, *others = [part.make_proposals(given) for part in parts]
     validation = Validation(parts[1].dataset, others[0]) if others else None
 
@@ -98,15 +101,13 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         "images": len(dataset),
         "weights": str(given["init"] or given["backbone_weights"]),
     }
-    if given["resume"]:
+    if begun:
         run = Run(model, dataset.classes, normalisation, config, None, None, notes=notes)
         restore_run(run, given["output"])
     else:
         run = start_run(model, normalisation, dataset, proposals, config, notes)
         if start and start.classes == dataset.classes:
             unfold_target_normalisation(model.head.bbox_pred, run.target_mean, run.target_std)
-    if processes.rank == 0:
-        write_config(given["output"] / CONFIG_FILE, ctx)
     err.print(
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
         f"on {device}: iterations {run.iteration + 1} to {config.iterations}"
@@ -120,6 +121,12 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         raise Interrupted(f"{stop}; go on with: frcnn train --resume {given['output']}") from None
     score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
     err.print(f"{given['output'] / MODEL_FILE}: trained for {run.iteration} iterations{score}")
+
+
+def _begun(output: Path) -> bool:
+    """Whether a run has saved anything; one that was killed before that begins anew."""
+    model = output / MODEL_FILE
+    return (output / STATE_FILE).exists() or (model.exists() and load_checkpoint(model).training["iteration"] > 0)
 
 
 def _check_call(ctx: click.Context, given: dict[str, Any]) -> None:

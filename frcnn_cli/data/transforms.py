@@ -37,7 +37,7 @@ def jitter_colours(image: np.ndarray, brightness: float, contrast: float, satura
     Factors of 1 change nothing. One matrix does all three, as each is linear in a pixel's colour.
     """
     luma = np.array((0.299, 0.587, 0.114))
-    mean_grey = cv2.transform(image, luma[None])[..., 0].mean() * brightness
+    mean_grey = luma @ cv2.mean(image)[:3] * brightness
     matrix = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(luma, (3, 1)))
     offset = np.full((3, 1), (1 - contrast) * mean_grey)
     return cv2.transform(image, np.hstack((matrix, offset)))  # rounds, and clips to 0 .. 255

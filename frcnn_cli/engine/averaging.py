@@ -24,6 +24,10 @@ class WeightAverage:
             name: parameter.detach().clone() for name, parameter in model.named_parameters()
         }
 
+    def to(self, device: torch.device) -> None:
+        """Move it to where the model is."""
+        self.weights = {name: weight.to(device) for name, weight in self.weights.items()}
+
     @torch.no_grad()
     def update(self, model: nn.Module, iteration: int) -> None:
         """Move towards the model's weights after its update number `iteration`, counted from 1."""

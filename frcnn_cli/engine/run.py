@@ -39,8 +39,11 @@ class Run:
         iteration: done so far.
         best_map: highest validation mAP so far.
         last_map: the latest.
+        measured: the iteration it was measured after; 0 for never.
+        window: sums over the iterations since the last row of the log, by name.
         optimizer_state: where training stopped; None at the start.
         rng_state: torch's, for dropout; likewise.
+        cuda_rng_state: of the GPU, where there is one; likewise.
         average: of the weights; None where the latest are the ones to save.
         notes: more to write into the checkpoint, such as where the first weights are from.
     """
@@ -54,14 +57,13 @@ class Run:
     iteration: int = 0
     best_map: float = -1.0
     last_map: float = -1.0
+    measured: int = 0
+    window: dict[str, float] = field(default_factory=dict)
     optimizer_state: dict[str, Any] | None = None
     rng_state: Tensor | None = None
+    cuda_rng_state: Tensor | None = None
     average: WeightAverage | None = None
     notes: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.config.ema:
-            self.average = WeightAverage(self.model, self.config.ema)
 
     def checkpoint(self) -> Checkpoint:
         """The model as it is, for detection: target normalisation folded in."""
@@ -110,19 +112,26 @@ def start_run(
 
 
 def save_run(run: Run, optimizer: torch.optim.Optimizer, output: Path) -> None:
-    """Write the latest model, and the state to go on from.
+    """Write the latest model, then the state to go on from: a model without its state is written again, not lost.
 
     Raises:
-        DataError: the disk is full, or the folder cannot be written; what was there stays.
+        DataError: the weights are not finite, the disk is full, or the folder cannot be written; what was there stays.
     """
+    if not all(parameter.isfinite().all() for parameter in run.model.parameters()):
+        raise DataError(f"the weights are not finite after iteration {run.iteration}; saved before stays in {output}")
+    save_checkpoint(output / MODEL_FILE, run.checkpoint())
+    device = next(run.model.parameters()).device
     state = {
         "format": "frcnn-training-state",
         "iteration": run.iteration,
         "best_map": run.best_map,
         "last_map": run.last_map,
+        "measured": run.measured,
+        "window": run.window,
         "model": run.model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "target_mean": run.target_mean,
         "target_std": run.target_std,
         "average": run.average.weights if run.average else None,
@@ -132,7 +141,6 @@ def save_run(run: Run, optimizer: torch.optim.Optimizer, output: Path) -> None:
             torch.save(state, temporary)
         except RuntimeError as error:  # all that PyTorch's zip writer says of a full disk
             raise DataError(f"{output / STATE_FILE}: cannot be written (is the disk full?)") from error
-    save_checkpoint(output / MODEL_FILE, run.checkpoint())
 
 
 def restore_run(run: Run, output: Path) -> None:
@@ -154,9 +162,13 @@ def restore_run(run: Run, output: Path) -> None:
     run.iteration = state["iteration"]
     run.best_map = state["best_map"]
     run.last_map = state["last_map"]
+    run.measured = state.get("measured", run.iteration)
+    run.window = state.get("window", {})
     run.optimizer_state = state["optimizer"]
     run.rng_state = state["rng"]
+    run.cuda_rng_state = state.get("cuda_rng")
     run.target_mean = state["target_mean"]
     run.target_std = state["target_std"]
-    if run.average is not None and state.get("average"):
+    if run.config.ema and state.get("average"):
+        run.average = WeightAverage(run.model, run.config.ema)
         run.average.weights = state["average"]

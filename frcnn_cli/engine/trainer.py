@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
@@ -18,16 +20,18 @@ from torch.utils.data import Dataset as TorchDataset
 from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import FastRCNN
 from frcnn_cli.data.proposal_formats import Proposals
-from frcnn_cli.data.samples import Dataset
+from frcnn_cli.data.samples import Dataset, ImageRecord
+from frcnn_cli.engine.averaging import WeightAverage
 from frcnn_cli.engine.batches import Batch, TrainingBatches, derived_seed
 from frcnn_cli.engine.checkpoint import save_checkpoint
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.run import Run, save_run
+from frcnn_cli.engine.run import MODEL_FILE, STATE_FILE, Run, save_run
 from frcnn_cli.engine.training_config import build_optimizer, set_learning_rate
-from frcnn_cli.engine.training_log import TrainingLog, draw_curves
+from frcnn_cli.engine.training_log import LOG_FILE, PLOT_FILE, TrainingLog, draw_curves
 from frcnn_cli.errors import DataError, Interrupted
+from frcnn_cli.files import remove_leftovers
 
 BEST_FILE = "best.safetensors"
 COLUMNS = (
@@ -90,7 +94,8 @@ def train(
 
     `output` gets ``model.safetensors`` (the latest), ``best.safetensors`` (by validation mAP), ``training_state.pt``
     (to go on from), ``log.csv``, TensorBoard events, and at each measurement and the end ``curves.png``. Each is
-    replaced in one piece.
+    replaced in one piece. The state is written last and counts alone: whatever a killed run wrote after it
+    is written again.
 
     Args:
         run: changed as it goes.
@@ -106,19 +111,30 @@ def train(
 
     Raises:
         Interrupted: on Ctrl-C, after everything is saved.
-        DataError: a file is missing or damaged, the disk is full, or the loss is not finite.
+        DataError: a file is missing or damaged or a worker was killed, after everything is saved; the disk is full, or
+            the loss is not finite, and what was saved before stays.
     """
     config = run.config
+    device = torch.device(device)
+    writes = processes.rank == 0
+    for name in (MODEL_FILE, STATE_FILE, BEST_FILE, LOG_FILE, PLOT_FILE) if writes else ():
+        remove_leftovers(output / name)
     model = run.model.to(device=device, memory_format=torch.channels_last)
     model.backbone.freeze()
     processes.copy_from_first(model.state_dict().values())  # another kind of CPU may have drawn other last bits
     optimizer = build_optimizer(model, config)
-    if run.optimizer_state is not None:
-        optimizer.load_state_dict(run.optimizer_state)
-    if run.rng_state is not None:
-        torch.set_rng_state(run.rng_state)
-    else:
+    new = run.optimizer_state is None
+    if new:
         torch.manual_seed(config.seed)
+    else:
+        optimizer.load_state_dict(run.optimizer_state)
+        torch.set_rng_state(run.rng_state)
+        if run.cuda_rng_state is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(run.cuda_rng_state, device)
+    if run.average is not None:
+        run.average.to(device)
+    elif config.ema:
+        run.average = WeightAverage(model, config.ema)
     batches = TrainingBatches(
         dataset.records,
         proposals,
@@ -131,8 +147,7 @@ def train(
         config.balance,
         processes,
     )
-    writes = processes.rank == 0
-    log = TrainingLog(output, COLUMNS, run.iteration) if writes else None
+    log = TrainingLog(output, COLUMNS, run.iteration, run.measured, observer.message) if writes else None
     loader = DataLoader(
         _FaultsAsItems(batches),
         sampler=range(run.iteration, config.iterations),
@@ -141,13 +156,34 @@ def train(
         worker_init_fn=_ignore_interrupts,
         generator=torch.Generator(),  # or it would draw a number from those of dropout, once more in a resumed run
     )
-    window = _Window()
+    window = _Window(run.window)
+
+    def measure() -> None:
+        mean_ap = _validate(run, validation, device, observer, processes, interrupted)
+        run.measured = run.iteration
+        if not writes:
+            return
+        run.last_map = mean_ap
+        log.write(run.iteration, {"val_mAP": run.last_map})
+        if run.last_map > run.best_map:
+            run.best_map = run.last_map
+            save_checkpoint(output / BEST_FILE, run.checkpoint())
+        save_run(run, optimizer, output)
+        window.skip()
+
     try:
         with _delayed_interrupt() as interrupted:
+            if new and writes:
+                save_run(run, optimizer, output)  # finds out now whether that works, and can be resumed from now on
+            if not new and validation is not None and _to_be_measured(run):  # killed while it was
+                measure()
             model.train()
-            for batch in loader:
+            for batch in _watched(loader):
                 if isinstance(batch, DataError):
-                    raise batch
+                    if not writes:
+                        raise batch
+                    save_run(run, optimizer, output)
+                    raise DataError(f"{batch}; stopped after iteration {run.iteration}, all is saved in {output}")
                 if not writes:  # dropout; process 0 draws on, as a single process does
                     torch.manual_seed(derived_seed(config.seed, 2, processes.rank, run.iteration))
                 lr = config.lr * config.schedule.factor(run.iteration, config.iterations)
@@ -159,34 +195,28 @@ def train(
                 last = run.iteration == config.iterations
                 window.add(values, config.sampling.images_per_batch)
                 if writes and (run.iteration % config.log_every == 0 or last):
-                    values = window.mean() | {"lr": lr}
+                    values = window.close() | {"lr": lr}
                     left = (config.iterations - run.iteration) / values["iterations_per_second"]
                     observer.progress(Progress(run.iteration, values, left))
                     log.write(run.iteration, values)
-                    window = _Window()
-                measure = validation is not None and (
-                    last or (config.eval_every and run.iteration % config.eval_every == 0)
-                )
+                to_be_measured = validation is not None and _to_be_measured(run)
                 stopped = processes.any(interrupted.is_set())
-                if writes and (last or stopped or measure or run.iteration % config.checkpoint_every == 0):
+                if writes and (last or stopped or to_be_measured or run.iteration % config.checkpoint_every == 0):
                     save_run(run, optimizer, output)
                 if stopped:
                     processes.wait()  # process 0 saves
                     raise Interrupted(
                         f"stopped after iteration {run.iteration} of {config.iterations}; all is saved in {output}"
                     )
-                if measure:
-                    mean_ap = _validate(run, validation, device, observer, processes)
-                if measure and writes:
-                    run.last_map = mean_ap
-                    log.write(run.iteration, {"val_mAP": run.last_map})
-                    if run.last_map > run.best_map:
-                        run.best_map = run.last_map
-                        save_checkpoint(output / BEST_FILE, run.checkpoint())
-                    save_run(run, optimizer, output)
-                    window = _Window()
-                if writes and (measure or last):
-                    draw_curves(output)
+                if to_be_measured:
+                    measure()
+                    if writes and not last:
+                        draw_curves(output)
+            if writes:
+                draw_curves(output)
+    except KeyboardInterrupt:
+        where = f"stopped at once in iteration {run.iteration + 1} of {config.iterations}"
+        raise Interrupted(f"{where}; what was saved before is in {output}") from None
     finally:
         if log:
             log.close()
@@ -236,13 +266,35 @@ def training_step(
     return values | {"foreground": foreground / max(rois, 1)}
 
 
+def _to_be_measured(run: Run) -> bool:
+    """Whether validation is due after the latest iteration, and was not done yet."""
+    every = run.config.eval_every
+    due = run.iteration == run.config.iterations or (every and run.iteration % every == 0)
+    return bool(due) and run.measured < run.iteration
+
+
 def _validate(
-    run: Run, validation: Validation, device: torch.device | str, observer: Observer, processes: Processes
+    run: Run,
+    validation: Validation,
+    device: torch.device,
+    observer: Observer,
+    processes: Processes,
+    interrupted: threading.Event,
 ) -> float | None:
     """The mean average precision, on process 0; None on the others."""
-    detector = Detector.from_checkpoint(run.checkpoint(), device)
+
+    def until_interrupted(records: Iterable[ImageRecord]) -> Iterator[ImageRecord]:
+        for record in records:
+            if interrupted.is_set() and processes.world_size == 1:  # the others would wait for this one's share
+                raise Interrupted(f"stopped in validation, after iteration {run.iteration}; all is saved")
+            yield record
+
     start = time.perf_counter()
-    evaluation = evaluate_dataset(detector, validation.dataset, validation.proposals, processes=processes)
+    with torch.random.fork_rng(devices=[]):  # building some backbones draws from the numbers of dropout
+        detector = Detector.from_checkpoint(run.checkpoint(), device)
+    evaluation = evaluate_dataset(
+        detector, validation.dataset, validation.proposals, track=until_interrupted, processes=processes
+    )
     if evaluation is None:
         return None
     mean_ap = evaluation.ap.mean_ap
@@ -267,27 +319,64 @@ class _FaultsAsItems(TorchDataset):
             return error
 
 
-class _Window:
-    """Means over some iterations."""
+def _watched(loader: DataLoader) -> Iterator[Batch | DataError]:
+    """The loader's items; a DataError where a worker process has died, which happens when memory runs out."""
+    others = set(active_children())
+    batches = iter(loader)
+    workers = set(active_children()) - others
+    # PyTorch would report a dead worker by a signal, anywhere in an update. Without, it is noticed between two.
+    heard = workers and hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if heard else None
+    fault = None
+    try:
+        try:
+            yield from batches
+        except Exception:
+            if workers:
+                wait([worker.sentinel for worker in workers], timeout=1)  # one that is dying may not be dead yet
+            dead = [worker.exitcode for worker in workers if not worker.is_alive()]
+            if not dead:
+                raise
+            how = f"by signal {-dead[0]}" if dead[0] < 0 else f"with exit code {dead[0]}"
+            fault = DataError(f"a process that prepares batches has ended {how} (was the memory full?)")
+        if fault:
+            yield fault
+    finally:
+        del batches  # ends the other workers
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
 
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.count = 0
-        self.images = 0
-        self.sums: dict[str, float] = {}
+
+class _Window:
+    """Means over the iterations since the last row of the log.
+
+    Args:
+        sums: over these iterations, by name; the run's own, so that they are saved with it.
+    """
+
+    def __init__(self, sums: dict[str, float]) -> None:
+        self.sums = sums
+        self.skip()
+
+    def skip(self) -> None:
+        """The time since the last iteration does not count."""
+        self.last = time.perf_counter()
 
     def add(self, values: dict[str, float], images: int) -> None:
-        self.count += 1
-        self.images += images
-        for name, value in values.items():
+        rest = {"seconds": time.perf_counter() - self.last, "iterations": 1, "images": images}
+        for name, value in (values | rest).items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+        self.skip()
 
-    def mean(self) -> dict[str, float]:
-        values = {name: total / self.count for name, total in self.sums.items()}
-        seconds = time.perf_counter() - self.start
-        return values | {
-            "iterations_per_second": self.count / seconds,
-            "images_per_second": self.images / seconds,
+    def close(self) -> dict[str, float]:
+        """The means; what comes next begins anew."""
+        sums = dict(self.sums)
+        self.sums.clear()
+        count, images, seconds = (sums.pop(name) for name in ("iterations", "images", "seconds"))
+        return {
+            **{name: total / count for name, total in sums.items()},
+            "iterations_per_second": count / seconds,
+            "images_per_second": images / seconds,
         }
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import csv
+import os
+import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write, reason
@@ -17,18 +23,23 @@ PLOT_FILE = "curves.png"
 
 
 class TrainingLog:
-    """Rows of named numbers, one a logged iteration, flushed as they come.
+    """Rows of named numbers, one a logged iteration, on the disk as they come.
 
     Args:
         folder: of the run.
         columns: names of the numbers; a row may leave some out.
-        start: rows after this iteration are dropped, as the run goes on from there.
+        start: rows after this iteration are dropped, as the run goes on from there;
+        measured: and rows with a `val_mAP` after this one.
+        complain: hears that there will be no TensorBoard events; the run goes on without.
     """
 
-    def __init__(self, folder: Path, columns: tuple[str, ...], start: int) -> None:
+    def __init__(
+        self, folder: Path, columns: tuple[str, ...], start: int, measured: int, complain: Callable[[str], None]
+    ) -> None:
         self.columns = ("iteration", *columns)
         path = self.path = folder / LOG_FILE
-        rows = [row for row in _read(path) if int(row["iteration"]) <= start] if start else []
+        whole = filter(_is_whole, _read(path)) if start else ()
+        rows = [row for row in whole if int(row["iteration"]) <= (measured if row.get("val_mAP") else start)]
         with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()
@@ -38,23 +49,76 @@ class TrainingLog:
         except OSError as error:
             raise DataError(f"{path}: cannot be written ({reason(error)})") from error
         self._csv = csv.DictWriter(self._file, self.columns)
-        self._events = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        self._events = EventFile(folder, start, complain)
+        for row in rows:
+            if int(row.pop("iteration")) == start:  # hidden with all that may follow it
+                self._events.write(start, {name: float(value) for name, value in row.items() if value})
 
     def write(self, iteration: int, values: dict[str, float]) -> None:
         """Add a row."""
         try:
             self._csv.writerow({"iteration": iteration, **{name: f"{value:.6g}" for name, value in values.items()}})
             self._file.flush()
-            for name, value in values.items():
-                self._events.add_scalar(name, value, iteration)
+            os.fsync(self._file.fileno())  # before a state that counts on it
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({reason(error)})") from error
+        self._events.write(iteration, values)
 
     def close(self) -> None:
-        """Flush and close both; what cannot be flushed has been complained about by `write`."""
-        for file in (self._file, self._events):
+        """Close both; what cannot be flushed has been complained about by `write`."""
+        with suppress(OSError):
+            self._file.close()
+        self._events.close()
+
+
+class EventFile:
+    """A new file of TensorBoard events beside those of a run's earlier parts.
+
+    PyTorch's SummaryWriter passes events to a thread, which keeps some for two minutes and may die without a word.
+    Here an event is in the file when `write` returns, or there are no more of them.
+
+    Args:
+        folder: of the run.
+        start: events of this iteration and later ones, in earlier files, are hidden.
+        complain: hears of the first failure.
+    """
+
+    def __init__(self, folder: Path, start: int, complain: Callable[[str], None]) -> None:
+        # TensorBoard reads a folder's files in the order of their names.
+        self.path = folder / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._complain = complain
+        self._file = None
+        try:
+            self._file = self.path.open("xb")
+        except OSError as error:
+            self._give_up(error)
+        self._add(file_version="brain.Event:2")
+        self._add(step=start, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, iteration: int, values: dict[str, float]) -> None:
+        """Add an event."""
+        shown = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        self._add(step=iteration, summary=Summary(value=shown))
+
+    def close(self) -> None:
+        """Close the file; what cannot be flushed has been complained about."""
+        if self._file is not None:
             with suppress(OSError):
-                file.close()
+                self._file.close()
+
+    def _add(self, **content: object) -> None:
+        if self._file is None:
+            return
+        try:
+            RecordWriter(self._file).write(Event(wall_time=time.time(), **content).SerializeToString())
+            self._file.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self._complain(f"{self.path}: cannot be written ({reason(error)}); TensorBoard will lack what follows")
+        self.close()
+        self._file = None
 
 
 def draw_curves(folder: Path) -> Path:
@@ -104,3 +168,8 @@ def _read(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except FileNotFoundError:
         return []
+
+
+def _is_whole(row: dict[str, str]) -> bool:
+    """Whether a row was not cut off when the disk was full."""
+    return None not in row.values() and row.get("iteration", "").isdecimal()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -234,15 +235,17 @@ def test_what_cannot_be_resumed(train, run_frcnn, tiny_voc, tmp_path):
     assert len(outcome.err.splitlines()) == 1
 
 
-def test_ctrl_c_and_resume(tiny_voc, tiny_proposals_path, tmp_path, run_process, run_frcnn):
+@pytest.mark.parametrize("loaders", [1, 2])
+def test_ctrl_c_and_resume(tiny_voc, tiny_proposals_path, tmp_path, killing, run_frcnn, loaders):
     run = tmp_path / "run"
-    stopped = run_process(
-        "-m", "frcnn_cli", "train", *SMALL, "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--output", run,
-        "--iterations", 100_000, interrupt=lambda: (run / "log.csv").exists() and len(iterations(run)) >= 2,
+    stopped = killing(
+        "train", *SMALL, "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--output", run, "--loaders", loaders,
+        "--iterations", 100_000, folder=run, kill={"rows": 3, "signal": signal.SIGINT, "who": "group"},
     )  # fmt: skip
-    assert stopped.code == 130, stopped.err
-    assert "Traceback" not in stopped.err
-    last = stopped.err.splitlines()[-1]
+    assert stopped.code == 130, stopped.text
+    assert not stopped.left
+    assert "Traceback" not in stopped.text
+    last = stopped.text.splitlines()[-1]
     assert re.fullmatch(
         rf"frcnn: stopped after iteration \d+ of 100000; all is saved in {run}; go on with: frcnn train --resume {run}",
         last,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from math import ceil
 
 import numpy as np
@@ -75,6 +76,33 @@ def test_cells_follow_the_image(backbones, name):
     assert low_left[1] < high_right[1] - 0.5
 
 
+@pytest.mark.parametrize("name", [DEFAULT_BACKBONE, "resnet18"])
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (100, 131), (17, 65)])
+def test_a_neck_gives_one_map_at_stride_8(name, height, width):
+    backbone = build_backbone(name, neck=24).eval()
+    assert (backbone.channels, backbone.stride) == (24, 8)
+    with torch.no_grad():
+        features = backbone(torch.rand(2, 3, height, width))
+    assert features.shape == (2, 24, ceil(max(height, 64) / 8), ceil(width / 8))
+
+
+def test_cells_follow_the_image_with_a_neck():
+    torch.manual_seed(0)
+    backbone = build_backbone(DEFAULT_BACKBONE, neck=16).eval()
+    load_backbone_weights(backbone, DEFAULT_BACKBONE, "imagenet")
+    low_left, high_right = centre_of_response(backbone, 176, 64), centre_of_response(backbone, 64, 288)
+    assert low_left[0] > high_right[0] + 1
+    assert low_left[1] < high_right[1] - 1
+
+
+@pytest.mark.parametrize("name", ["vgg16", "alexnet", "mixer_s32_224", "vit_tiny_patch16_224"])
+def test_networks_without_a_neck(name):
+    with pytest.raises(UsageError, match="neck") as caught:
+        build_backbone(name, neck=16)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # --- what is frozen
 
 
@@ -107,6 +135,13 @@ def test_efficientnet_learns_from_the_third_stage_up(backbones):
     for name, parameter in body.named_parameters():
         early = name.startswith(("conv_stem.", "bn1.", "blocks.0.", "blocks.1."))
         assert parameter.requires_grad == (not early and name not in norms), name
+
+
+def test_a_neck_changes_nothing_in_what_is_frozen(backbones):
+    backbone = build_backbone(DEFAULT_BACKBONE, neck=8)
+    backbone.freeze()
+    assert learning(backbone) == learning(backbones[DEFAULT_BACKBONE])
+    assert all(parameter.requires_grad for parameter in backbone.neck.parameters())
 
 
 def test_resnet_learns_from_the_second_stage_up(backbones):
@@ -166,17 +201,19 @@ def test_backbone_has_the_bundled_weights(classifier):
         assert torch.equal(value, theirs[key]), key
 
 
-def test_backbone_computes_what_the_classifier_does(classifier):
-    """At stride 16 the last stage is dilated; up to there both compute the same."""
-    backbone = build_backbone(DEFAULT_BACKBONE).eval()
+@pytest.mark.parametrize(("neck", "stages"), [(0, 5), (8, 7)])
+def test_backbone_computes_what_the_classifier_does(classifier, neck, stages):
+    """At stride 16 the last two stages are dilated; up to there, and everywhere with a neck, both compute the same."""
+    backbone = build_backbone(DEFAULT_BACKBONE, neck).eval()
     load_backbone_weights(backbone, DEFAULT_BACKBONE, "imagenet")
-    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    classifier, body = copy.deepcopy(classifier).double(), backbone.body.double()  # other orders of sums differ little
+    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
         x = classifier.bn1(classifier.conv_stem(image))
-        y = backbone.body.bn1(backbone.body.conv_stem(image))
-        for stage in range(5):
-            x, y = classifier.blocks[stage](x), backbone.body.blocks[stage](y)
-            torch.testing.assert_close(x, y)
+        y = body.bn1(body.conv_stem(image))
+        for stage in range(stages):
+            x, y = classifier.blocks[stage](x), body.blocks[stage](y)
+            torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-9 * x.abs().max().item())
 
 
 def test_weights_none_changes_nothing():
@@ -294,6 +331,7 @@ def test_configurations():
     assert (alexnet.roi_size, alexnet.fc_width) == (6, 4096)
     assert (lite.bundled, vgg16.bundled, alexnet.bundled) == (True, False, False)
     assert lite.normalisation == NORMALISATIONS["half"]
+    assert (lite.neck, vgg16.neck, alexnet.neck, backbone_config("resnet18").neck) == (128, 0, 0, 0)
     resnet = backbone_config("resnet18").normalisation
     assert (resnet.mean, resnet.std) == (NORMALISATIONS["imagenet"].mean, NORMALISATIONS["imagenet"].std)
 

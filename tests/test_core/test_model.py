@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from frcnn_cli.core.backbones import NORMALISATIONS
+from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import (
     Architecture,
     FastRCNN,
@@ -79,6 +80,22 @@ def test_other_backbones_and_sizes(name):
     assert model.head.fc6.in_features == model.backbone.channels * 9
 
 
+def test_a_neck_halves_the_cells():
+    """RoIs are pooled, and found to be alike, on cells of 8 pixels."""
+    torch.manual_seed(0)
+    model = FastRCNN(Architecture("efficientnet_lite0", 2, roi_size=3, fc_width=8, neck=16)).eval()
+    assert model.roi_pool.spatial_scale == 1 / 8
+    assert model.head.fc6.in_features == 16 * 9
+    image, boxes = random_images(1, 90, 131)[0], random_boxes(40, 130, 89)
+    with torch.no_grad():
+        logits, expected = model(image[None], with_index(boxes))
+    probabilities, deltas = model.score(image, boxes)
+    torch.testing.assert_close(probabilities, logits.softmax(1), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(deltas, expected, rtol=1e-4, atol=1e-6)
+    apart = model.score(image, torch.tensor([[16.0, 16, 64, 64], [24, 16, 64, 64]]))[0]  # on 16 pixels they would agree
+    assert not torch.equal(apart[0], apart[1])
+
+
 def test_without_rois(model):
     """A mini-batch of images whose RoIs were all filtered out, and an image without proposals."""
     logits, deltas = model(random_images(1, 96, 96), torch.zeros(0, 5))
@@ -140,6 +157,7 @@ def test_one_weight_of_fc6_reads_one_cell():
     """Column (row * P + column) * channels + channel is that cell of that channel."""
     head = Head(Architecture("alexnet", 1, roi_size=3, fc_width=4), channels=5).eval()
     nn.init.zeros_(head.fc6.weight)
+    nn.init.eye_(head.fc7.weight)
     with torch.no_grad():
         head.fc6.weight[0, (2 * 3 + 1) * 5 + 4] = 1
     pooled = torch.zeros(1, 5, 3, 3)
@@ -213,6 +231,69 @@ def test_fold_and_unfold_are_inverse(model):
     unfold_target_normalisation(layer, MEAN, STD)
     torch.testing.assert_close(layer.weight.detach(), before["weight"])
     torch.testing.assert_close(layer.bias.detach(), before["bias"])
+
+
+# --- one box for all classes
+
+
+@pytest.fixture
+def agnostic() -> Head:
+    torch.manual_seed(0)
+    head = Head(Architecture("alexnet", CLASSES, roi_size=2, fc_width=16, class_agnostic=True), channels=4, dropout=0)
+    nn.init.normal_(head.bbox_pred.weight, std=0.3)
+    nn.init.normal_(head.bbox_pred.bias)
+    return head
+
+
+@pytest.fixture
+def tied(agnostic) -> Head:
+    """A head of a box a class, in which the classes' boxes have the same weights."""
+    head = Head(Architecture("alexnet", CLASSES, roi_size=2, fc_width=16), channels=4, dropout=0)
+    state = {name: value.clone() for name, value in agnostic.state_dict().items()}
+    for name in ("bbox_pred.weight", "bbox_pred.bias"):
+        state[name] = torch.cat([state[name]] * CLASSES)
+    head.load_state_dict(state)
+    return head
+
+
+def test_class_agnostic_boxes_are_those_of_every_class(agnostic, tied):
+    pooled = torch.randn(5, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    logits, deltas = agnostic(pooled)
+    assert agnostic.bbox_pred.weight.shape == (4, 16)
+    assert deltas.shape == (5, CLASSES, 4)
+    for label in range(1, CLASSES):
+        assert torch.equal(deltas[:, label], deltas[:, 0])
+    for found, expected in zip((logits, deltas), tied(pooled), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_class_agnostic_boxes_learn_from_every_class(agnostic, tied):
+    """The gradient is the sum of what the classes' own boxes would have."""
+    generator = torch.Generator().manual_seed(0)
+    pooled, targets = torch.randn(8, 4, 2, 2, generator=generator), torch.randn(8, 4, generator=generator)
+    labels = torch.tensor([1, 2, 3, 0, 0, 2, 1, 0])
+    losses = []
+    for head in (agnostic, tied):
+        found = multi_task_loss(*head(pooled), labels, targets)
+        (found["cls"] + found["bbox"]).backward()
+        losses.append({name: value.item() for name, value in found.items()})
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0]["bbox"] > 0
+    for name, parameter in agnostic.named_parameters():
+        expected = tied.get_parameter(name).grad
+        if name.startswith("bbox_pred"):
+            assert expected.view(CLASSES, -1).abs().amax(dim=1).min() > 0
+            expected = expected.unflatten(0, (CLASSES, 4)).sum(dim=0)
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_class_agnostic_boxes_fold_and_unfold(agnostic):
+    pooled = torch.randn(5, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    normalised = agnostic(pooled)[1]
+    fold_target_normalisation(agnostic.bbox_pred, MEAN, STD)
+    torch.testing.assert_close(agnostic(pooled)[1], normalised * STD + MEAN)
+    unfold_target_normalisation(agnostic.bbox_pred, MEAN, STD)
+    torch.testing.assert_close(agnostic(pooled)[1], normalised)
 
 
 # --- compressed heads

@@ -17,7 +17,7 @@ from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposal_files import ProposalFile, write_proposals
 from frcnn_cli.data.samples import ImageRecord, Objects
-from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches, target_statistics
+from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches, repeat_factors, target_statistics
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.errors import DataError
 
@@ -166,6 +166,17 @@ def test_mirrored_rois_show_the_same_pixels(batches, tiny_dataset):
         torch.testing.assert_close(mirrored.deltas, plain.deltas * signs, atol=1e-4, rtol=1e-4)
 
 
+def test_colour_jitter_changes_the_colours_alone(batches, tiny_dataset):
+    ours, jittered = batches(images=1), batches(images=1)
+    jittered.colour_jitter = 0.3
+    a, b = ours[0], jittered[0]
+    assert a.image_ids == b.image_ids
+    assert not torch.equal(a.images, b.images)
+    assert_same(b, jittered[0])
+    assert_same(replace(b, images=a.images), a)
+    assert torch.corrcoef(torch.stack((a.images.flatten(), b.images.flatten())))[0, 1] > 0.95  # mirrored alike
+
+
 def test_pixels_are_those_of_the_photograph(batches, tiny_dataset):
     record = next(r for r in tiny_dataset.records if r.id == "horses")
     scale = min(record.width, record.height)
@@ -229,6 +240,53 @@ def test_an_epoch_shows_an_image_once(count, size, tall, epoch):
     else:
         assert set(times) == set(range(count))
         assert max(times.values()) - min(times.values()) <= 1
+
+
+def labelled(*images: str) -> tuple[ImageRecord, ...]:
+    """An image a string, with an object of class 1 for every a in it, of class 2 for every b, ..."""
+    records = []
+    for name in images:
+        labels = np.array([ord(letter) - ord("a") + 1 for letter in name])
+        objects = Objects(np.array([[1, 1, 9, 9]] * len(name), np.float32), labels, np.zeros(len(name), bool))
+        records.append(ImageRecord(name, None, 70, 50, objects))  # type: ignore[arg-type]
+    return tuple(records)
+
+
+def test_repeat_factors_by_hand():
+    """Of 8 images all show a, two b, one c (twice): shares 1, 1/4, 1/8."""
+    images = labelled("a", "a", "a", "a", "a", "ab", "abaa", "acc")
+    for balance, b, c in ((0.0, 1, 1), (0.125, 1, 1), (0.5, 2**0.5, 2), (1.0, 2, 8**0.5)):
+        assert repeat_factors(images, balance).tolist() == pytest.approx([1] * 5 + [b, b, c])
+    assert repeat_factors(labelled("b", "bc", "b", "b"), 1.0).tolist() == [1, 2, 1, 1]  # the rarest class counts
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.text("abcd", min_size=1, max_size=3), min_size=1, max_size=12),
+    st.floats(0, 1),
+    st.integers(0, 50),
+)
+def test_an_epoch_shows_an_image_about_as_often_as_its_factor(names, balance, epoch):
+    records = labelled(*names)
+    config = (NORMALISATIONS["half"], SamplingConfig(1, 1), Scales(), 0.5, 0)
+    ours = TrainingBatches(records, None, *config, balance=balance)  # type: ignore[arg-type]
+    factors = repeat_factors(records, balance)
+    times = Counter(image for batch in ours._epoch(epoch) for image in batch)
+    assert sum(times.values()) == ours.batches_per_epoch == int(factors.sum())
+    for image, factor in enumerate(factors.tolist()):
+        assert int(factor) <= times[image] <= int(factor) + (factor > int(factor))
+
+
+def test_fractions_of_a_repeat_come_up_as_often_as_they_should():
+    """A class in one of eight images, balance 0.28125: sqrt(0.28125 * 8) = 1.5 times; the epochs differ."""
+    records = labelled("ab", *"a" * 7)
+    config = (NORMALISATIONS["half"], SamplingConfig(1, 1), Scales(), 0.5, 0)
+    extra = [*records, *labelled("ac")]  # two images of factor 1.5 and more, for one place
+    ours = TrainingBatches(tuple(extra), None, *config, balance=0.25)  # type: ignore[arg-type]
+    assert ours.repeats.tolist() == pytest.approx([1.5] + [1] * 7 + [1.5])
+    times = Counter(image for epoch in range(100) for batch in ours._epoch(epoch) for image in batch)
+    assert times[0] + times[8] == 300
+    assert abs(times[0] - times[8]) < 40  # 4 standard deviations of 100 throws of a coin, twice
 
 
 @pytest.mark.parametrize(("count", "tall"), [(3, {0}), (5, {4}), (5, {0, 1, 2}), (7, set())])

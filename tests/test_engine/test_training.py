@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import os
+import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import torch
 from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
+from frcnn_cli.data.voc import load_voc
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Scales, TrainingBatches
 from frcnn_cli.engine.checkpoint import load_checkpoint
@@ -21,7 +25,7 @@ from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.run import Run, restore_run, start_run
 from frcnn_cli.engine.trainer import COLUMNS, Validation, train, training_step
 from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer
-from frcnn_cli.errors import DataError
+from frcnn_cli.errors import DataError, Interrupted
 
 SHORT = TrainingConfig(
     iterations=6,
@@ -175,6 +179,119 @@ def test_measuring_does_not_change_the_run(new_run, go, tmp_path, tiny_dataset, 
     assert best.training["val_mAP"] == measured.best_map
 
 
+class KilledInValidation(Listener):
+    """Ends the run between a measurement and its row in the log."""
+
+    def message(self, text: str) -> None:
+        raise StopTraining
+
+
+def test_a_run_cut_off_in_validation_measures_first_when_it_goes_on(
+    new_run, go, tmp_path, tiny_dataset, tiny_proposals
+):
+    """Measured after 3 and 6 iterations and the last; the log has rows of 2, 4, 6 and the last."""
+    validation = Validation(replace(tiny_dataset, records=tiny_dataset.records[8:]), tiny_proposals)
+    config = replace(SHORT, iterations=7, eval_every=3, ema=0.5)
+    whole = new_run(config)
+    go(whole, tmp_path / "whole", validation=validation)
+    done = []
+    for seed in range(4):
+        cut = new_run(config, seed=seed)
+        if seed:
+            restore_run(cut, tmp_path / "cut")
+        if seed in (0, 2):
+            with pytest.raises(StopTraining):
+                go(cut, tmp_path / "cut", KilledInValidation(), validation)
+        elif seed == 1:
+            with pytest.raises(StopTraining):
+                go(cut, tmp_path / "cut", Listener(stop_after=4), validation)
+        else:
+            go(cut, tmp_path / "cut", validation=validation)
+        done.append(cut.iteration)
+    assert done == [3, 4, 6, 7]
+    without_times = [
+        [
+            {name: text for name, text in row.items() if not name.endswith("_per_second")}
+            for row in rows_of(tmp_path / run)
+        ]
+        for run in ("cut", "whole")
+    ]
+    assert without_times[0] == without_times[1]
+    assert (cut.best_map, cut.last_map, cut.measured) == (whole.best_map, whole.last_map, 7)
+    assert_same_tensors(cut.model.state_dict(), whole.model.state_dict())
+    assert_same_tensors(cut.average.weights, whole.average.weights)
+
+
+class CtrlC:
+    """Proposals that press Ctrl-C when they have been asked for so often."""
+
+    def __init__(self, proposals, at: tuple[int, ...]) -> None:
+        self.proposals = proposals
+        self.at = at
+        self.asked = 0
+
+    def get(self, *image):
+        self.asked += 1
+        if self.asked in self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return self.proposals.get(*image)
+
+
+@pytest.fixture
+def keyboard():
+    """Ctrl-C raises KeyboardInterrupt, also where tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_in_validation_does_not_wait_for_its_end(
+    new_run, go, tmp_path, train_set, tiny_dataset, tiny_proposals, keyboard
+):
+    pressed = CtrlC(tiny_proposals, at=(3,))
+    run = new_run(replace(SHORT, iterations=2))
+    with pytest.raises(Interrupted, match="stopped in validation, after iteration 2; all is saved"):
+        go(run, tmp_path, validation=Validation(tiny_dataset, pressed))
+    assert pressed.asked == 3
+    again = new_run(replace(SHORT, iterations=2))
+    restore_run(again, tmp_path)
+    listener = go(again, tmp_path, validation=Validation(tiny_dataset, tiny_proposals))
+    assert [text.split(":")[0] for text in listener.messages] == ["iteration 2"]
+    assert again.measured == 2
+
+
+def test_a_second_ctrl_c_stops_at_once(new_run, tmp_path, train_set, tiny_proposals, keyboard):
+    """In the preparation of the third batch, with the state of two iterations before."""
+    run = new_run(replace(SHORT, checkpoint_every=1))
+    with pytest.raises(Interrupted, match=r"stopped at once in iteration 3 of 6; what was saved before is in"):
+        train(run, train_set, CtrlC(tiny_proposals, at=(5, 6)), tmp_path, Listener(), workers=0)
+    again = new_run()
+    restore_run(again, tmp_path)
+    assert again.iteration == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_fault_of_an_image_stops_the_run_but_loses_nothing(new_run, voc_copy, tiny_proposals, tmp_path):
+    """It was there when the run began."""
+    data = load_voc(voc_copy, "train")
+
+    class Remover(Listener):
+        def progress(self, progress) -> None:
+            for record in data.records:
+                record.path.unlink(missing_ok=True)
+
+    run = new_run(replace(SHORT, log_every=3))
+    with pytest.raises(DataError) as caught:
+        train(run, data, tiny_proposals, tmp_path, Remover(), workers=0)
+    assert re.fullmatch(
+        rf"{voc_copy}/JPEGImages/\w+\.jpg: no such file; stopped after iteration 3, all is saved in {tmp_path}",
+        str(caught.value),
+    )
+    again = new_run()
+    restore_run(again, tmp_path)
+    assert again.iteration == 3
+
+
 def test_log_and_what_lies_in_the_folder(new_run, go, tmp_path):
     listener = go(new_run(), tmp_path)
     rows = rows_of(tmp_path)
@@ -276,6 +393,20 @@ def test_a_batch_in_parts_is_the_same_update(new_run, train_set, tiny_proposals,
         torch.testing.assert_close(state_in_parts[name], value, atol=tolerance, rtol=0, msg=name)
 
 
+def test_the_neck_learns_as_fast_as_the_head():
+    """It is new; what ImageNet taught learns by the factor."""
+    model = FastRCNN(Architecture("efficientnet_lite0", 3, 2, 16, neck=8))
+    model.backbone.freeze()
+    config = replace(SHORT, optimizer="adamw", backbone_lr_factor=0.25)
+    groups = build_optimizer(model, config).param_groups
+    for parts, base in (((model.backbone.body,), 0.25), ((model.backbone.neck, model.head), 1.0)):
+        expected = {id(p) for part in parts for p in part.parameters() if p.requires_grad}
+        found = [id(p) for group in groups if group["base"] == base for p in group["params"]]
+        assert expected
+        assert set(found) == expected
+        assert len(found) == len(expected)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(new_run, go, tmp_path, train_set):
     run = new_run(replace(SHORT, lr=1e30))
     with pytest.raises(DataError, match="the loss is not finite in iteration") as caught:
@@ -284,13 +415,28 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(new_run, g
     assert len(named) == 2
     assert set(named) <= {record.id for record in train_set.records}
 
+    assert not (tmp_path / "lr" / "best.safetensors").exists()
+
     run = new_run()
-    with torch.no_grad():
-        run.model.head.fc6.bias.fill_(math.nan)
+    run.target_std = torch.zeros(4)
     before = run.model.head.fc7.weight.clone()
     with pytest.raises(DataError, match="not finite in iteration 1,"):
         go(run, tmp_path / "nan")
     assert torch.equal(run.model.head.fc7.weight, before)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_weights_that_are_not_finite_are_never_saved(new_run, go, tmp_path, ema):
+    """The loss is, but not what the update made of the weights: what was saved before stays."""
+    run = new_run(replace(SHORT, iterations=2, schedule=Schedule(steps=()), lr=0.01, ema=ema))
+    go(run, tmp_path)
+    kept = [(tmp_path / name).read_bytes() for name in ("training_state.pt", "model.safetensors")]
+    run = new_run(replace(SHORT, iterations=3, schedule=Schedule(steps=()), lr=math.inf, ema=ema))
+    restore_run(run, tmp_path)
+    with pytest.raises(DataError) as caught:
+        go(run, tmp_path)
+    assert str(caught.value) == f"the weights are not finite after iteration 3; saved before stays in {tmp_path}"
+    assert kept == [(tmp_path / name).read_bytes() for name in ("training_state.pt", "model.safetensors")]
 
 
 def test_schedules():
@@ -305,27 +451,53 @@ def test_schedules():
     assert cosine == sorted(cosine, reverse=True)
 
 
-def test_a_full_disk_stops_the_run_in_one_line(new_run, go, tmp_path, full_disk):
+@pytest.mark.parametrize("full", ["model", "state"])
+def test_a_full_disk_stops_the_run_in_one_line(full, new_run, go, tmp_path, full_disk):
     folder = tmp_path / "run"
     go(new_run(replace(SHORT, iterations=2)), folder)
-    kept = (folder / "training_state.pt").read_bytes(), (folder / "model.safetensors").read_bytes()
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
     run = new_run(replace(SHORT, iterations=4))
     restore_run(run, folder)
-    with full_disk(200_000), pytest.raises(DataError) as caught:
+    limit = 200_000 if full == "model" else len(kept["model.safetensors"]) + 1000
+    with full_disk(limit), pytest.raises(DataError) as caught:
         # No worker: it would pass batches on through a file in shared memory, which the limit here forbids it too.
         go(run, folder, workers=0)
-    assert str(caught.value).startswith(f"{folder / 'training_state.pt'}: cannot be written (")
+    name = "model.safetensors" if full == "model" else "training_state.pt"
+    assert str(caught.value).startswith(f"{folder / name}: cannot be written (")
     assert "\n" not in str(caught.value)
-    assert kept == ((folder / "training_state.pt").read_bytes(), (folder / "model.safetensors").read_bytes())
+    for name, content in kept.items():
+        if name == "log.csv":
+            assert (folder / name).read_bytes().startswith(content)
+        elif name != "model.safetensors" or full == "model":
+            assert (folder / name).read_bytes() == content
+    assert not list(folder.glob(".*"))
+
     again = new_run(replace(SHORT, iterations=4))
     restore_run(again, folder)
     assert again.iteration == 2
+    go(again, folder)
+    whole = new_run(replace(SHORT, iterations=4))
+    go(whole, tmp_path / "whole")
+    assert_same_tensors(again.model.state_dict(), whole.model.state_dict())
+    assert [row["loss"] for row in rows_of(folder)] == [row["loss"] for row in rows_of(tmp_path / "whole")]
+    assert_same_tensors(load_checkpoint(folder / "model.safetensors").build().state_dict(), again.checkpoint().state)
 
 
-def test_a_disk_too_full_for_the_log(new_run, go, tmp_path, full_disk):
-    with full_disk(120), pytest.raises(DataError) as caught:
-        go(new_run(), tmp_path, workers=0)
-    assert str(caught.value).startswith(f"{tmp_path / 'log.csv'}: cannot be written (")
+def test_a_new_run_on_a_full_disk_does_not_begin(new_run, go, tmp_path, full_disk):
+    listener = Listener()
+    with full_disk(200_000), pytest.raises(DataError, match=r"model\.safetensors: cannot be written"):
+        go(new_run(), tmp_path, listener)
+    assert not listener.losses
+
+
+def test_what_a_kill_left_of_a_file_is_removed(new_run, go, tmp_path):
+    left = [tmp_path / f".{name}.0123abcd.tmp" for name in ("training_state.pt", "model.safetensors", "log.csv")]
+    other = [tmp_path / name for name in (".mine.tmp", ".model.safetensors.tmp", ".other.pt.0123abcd.tmp")]
+    for path in left + other:
+        path.write_text("half")
+    go(new_run(replace(SHORT, iterations=1)), tmp_path)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in other)
 
 
 def test_what_cannot_be_resumed(new_run, go, tmp_path):

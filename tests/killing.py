@@ -1,0 +1,106 @@
+"""Runs `frcnn` in processes that are killed, at moments that are told: a program of its own, for the tests.
+
+It reads a line of JSON for each command from stdin and answers with one. It has imported everything and computed
+nothing, so a command is a fork away, not seconds of imports. A command and its workers are a group of their own.
+
+    {"arguments": ["train", ...], "folder": "run", "kill": {"write": 7}, "output": "out.txt"}
+    -> {"code": -9, "left": false}
+
+"kill" may be: null; {"write": n}: the group, at the n-th time that a file is to be opened for writing, renamed or
+removed in the folder; {"after": seconds}: the group; {"rows": n, "signal": s, "who": "group" | "main" | "worker"}: when
+log.csv has n lines. `left` says whether processes of the group were there when the command had ended.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import frcnn_cli.training_plot  # noqa: F401 - matplotlib, which is imported only to draw
+from frcnn_cli.cli import COMMANDS, cli, main
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def kill_at_write(folder: str, count: int) -> None:
+    """In the process to be killed: Python tells of a write before it makes it."""
+    seen = 0
+
+    def listen(event: str, arguments: tuple) -> None:
+        nonlocal seen
+        if event == "open":
+            writes = bool(arguments[2] & WRITING) or any(letter in (arguments[1] or "") for letter in "wax+")
+        else:
+            writes = event in ("os.rename", "os.remove")
+        if writes and str(arguments[0]).startswith(folder):
+            seen += 1
+            if seen == count:
+                os.killpg(0, signal.SIGKILL)
+
+    sys.addaudithook(listen)
+
+
+def kill_at_row(log: Path, rows: int, number: int, who: str) -> None:
+    """In the process to be killed: as soon as the log has so many lines."""
+
+    def watch() -> None:
+        while not (log.exists() and log.read_bytes().count(b"\n") >= rows):
+            time.sleep(0.01)
+        if who == "group":
+            os.killpg(0, number)
+        else:
+            os.kill(multiprocessing.active_children()[0].pid if who == "worker" else os.getpid(), number)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run(order: dict) -> dict:
+    kill = order["kill"] or {}
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        signal.alarm(300)  # rather than wait for ever
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stdin.close()
+        with open(order["output"], "w") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+        if "write" in kill:
+            kill_at_write(order["folder"], kill["write"])
+        if "rows" in kill:
+            kill_at_row(Path(order["folder"]) / "log.csv", kill["rows"], kill["signal"], kill["who"])
+        try:
+            code = main(order["arguments"])
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            code = 1
+        sys.stderr.flush()
+        multiprocessing.util._exit_function()  # what a process does at its end, ended by os._exit or not
+        os._exit(code)
+    with suppress(OSError):
+        os.setpgid(child, child)  # whoever comes first
+    if "after" in kill:
+        time.sleep(kill["after"])
+        os.killpg(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    try:
+        os.killpg(child, 0)
+        left = True
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:
+        left = False
+    return {"code": os.waitstatus_to_exitcode(status), "left": left}
+
+
+if __name__ == "__main__":
+    for name in COMMANDS:
+        cli.get_command(None, name)
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)
