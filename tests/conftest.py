@@ -183,7 +183,7 @@ class Killed(NamedTuple):
 
 @pytest.fixture(scope="session")
 def killing(tmp_path_factory) -> Iterator[Callable[..., Killed]]:
-    """`killing("train", ..., folder=run, kill={"after": 2})`: a command that is killed, as tests/killing.py says."""
+    """`killing("train", ..., folder=run, kill={"write": 7})`: a command that is killed, as tests/killing.py says."""
     if not hasattr(os, "fork"):
         pytest.skip("needs POSIX processes")
     output = tmp_path_factory.mktemp("killing") / "output.txt"
@@ -203,9 +203,8 @@ def killing(tmp_path_factory) -> Iterator[Callable[..., Killed]]:
         answer = json.loads(server.stdout.readline())
         return Killed(answer["code"], answer["left"], output.read_text())
 
-    yield run
-    server.stdin.close()
-    server.wait(timeout=60)
+    with server:
+        yield run
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ nothing, so a command is a fork away, not seconds of imports. A command and its 
     -> {"code": -9, "left": false}
 
 "kill" may be: null; {"write": n}: the group, at the n-th time that a file is to be opened for writing, renamed or
-removed in the folder; {"after": seconds}: the group; {"rows": n, "signal": s, "who": "group" | "main" | "worker"}: when
-log.csv has n lines. `left` says whether processes of the group were there when the command had ended.
+removed in the folder; {"rows": n, "later": seconds, "signal": s, "who": "group" | "worker"}: so long after log.csv has
+n lines. `left` says whether processes of the group were there when the command had ended.
 """
 
 from __future__ import annotations
@@ -47,16 +47,17 @@ def kill_at_write(folder: str, count: int) -> None:
     sys.addaudithook(listen)
 
 
-def kill_at_row(log: Path, rows: int, number: int, who: str) -> None:
-    """In the process to be killed: as soon as the log has so many lines."""
+def kill_at_row(log: Path, rows: int, later: float, signal: int, who: str) -> None:
+    """In the process to be killed: when the log has so many lines, or later."""
 
     def watch() -> None:
         while not (log.exists() and log.read_bytes().count(b"\n") >= rows):
             time.sleep(0.01)
+        time.sleep(later)
         if who == "group":
-            os.killpg(0, number)
+            os.killpg(0, signal)
         else:
-            os.kill(multiprocessing.active_children()[0].pid if who == "worker" else os.getpid(), number)
+            os.kill(multiprocessing.active_children()[0].pid, signal)
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -75,7 +76,7 @@ def run(order: dict) -> dict:
         if "write" in kill:
             kill_at_write(order["folder"], kill["write"])
         if "rows" in kill:
-            kill_at_row(Path(order["folder"]) / "log.csv", kill["rows"], kill["signal"], kill["who"])
+            kill_at_row(Path(order["folder"]) / "log.csv", **kill)
         try:
             code = main(order["arguments"])
         except BaseException:
@@ -86,9 +87,6 @@ def run(order: dict) -> dict:
         os._exit(code)
     with suppress(OSError):
         os.setpgid(child, child)  # whoever comes first
-    if "after" in kill:
-        time.sleep(kill["after"])
-        os.killpg(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     try:
         os.killpg(child, 0)

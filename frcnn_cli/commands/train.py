@@ -27,7 +27,7 @@ from frcnn_cli.engine.trainer import train as run_training
 from frcnn_cli.engine.training_config import TrainingConfig
 from frcnn_cli.engine.training_log import draw_curves
 from frcnn_cli.errors import DataError, Interrupted, UsageError
-from frcnn_cli.files import reason
+from frcnn_cli.files import reason, remove_leftovers
 
 LASTING = ("backbone", "neck", "class_agnostic", "fc_width", "roi_size")
 """What the model of a run is built by, so that --resume cannot change it."""
@@ -92,6 +92,7 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         given["output"].mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{given['output']}: cannot be made a folder ({reason(error)})") from error
+    remove_leftovers(given["output"] / CONFIG_FILE)
     write_config(given["output"] / CONFIG_FILE, ctx)
     proposals, *others = [part.make_proposals(given) for part in parts]
     validation = Validation(parts[1].dataset, others[0]) if others else None

@@ -240,7 +240,7 @@ def test_ctrl_c_and_resume(tiny_voc, tiny_proposals_path, tmp_path, killing, run
     run = tmp_path / "run"
     stopped = killing(
         "train", *SMALL, "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--output", run, "--loaders", loaders,
-        "--iterations", 100_000, folder=run, kill={"rows": 3, "signal": signal.SIGINT, "who": "group"},
+        "--iterations", 100_000, folder=run, kill={"rows": 3, "later": 0, "signal": signal.SIGINT, "who": "group"},
     )  # fmt: skip
     assert stopped.code == 130, stopped.text
     assert not stopped.left
