@@ -92,8 +92,9 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         given["output"].mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{given['output']}: cannot be made a folder ({reason(error)})") from error
-    remove_leftovers(given["output"] / CONFIG_FILE)
-    write_config(given["output"] / CONFIG_FILE, ctx)
+    if processes.rank == 0:
+        remove_leftovers(given["output"] / CONFIG_FILE)
+        write_config(given["output"] / CONFIG_FILE, ctx)
     proposals, *others = [part.make_proposals(given) for part in parts]
     validation = Validation(parts[1].dataset, others[0]) if others else None
 
