@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from frcnn_cli.core.backbones import STRIDE
 from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.roi_pool import roi_pool
 from frcnn_cli.core.svd import LowRankLinear
@@ -75,8 +74,8 @@ def time_image(detector: Detector, image, repeats: int) -> dict[str, float]:
     parts: dict[str, Callable[[], object]] = {
         "proposals": lambda: selective_search(image),
         "backbone": lambda: model.backbone(tensor),
-        "RoI pooling": lambda: roi_pool(features, rois, size, 1 / STRIDE),
-        "RoI pooling, torchvision": lambda: torchvision.ops.roi_pool(features, rois, size, 1 / STRIDE),
+        "RoI pooling": lambda: roi_pool(features, rois, size, 1 / model.backbone.stride),
+        "RoI pooling, torchvision": lambda: torchvision.ops.roi_pool(features, rois, size, 1 / model.backbone.stride),
         "head": lambda: model.head(pooled),
         "head, uncompressed": lambda: full_head(pooled),
         "decode and NMS": lambda: select_detections(probabilities, deltas, proposals, (width, height), 0.05, 0.3, 100),

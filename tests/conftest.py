@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from frcnn_cli.cli import main
@@ -27,6 +28,9 @@ from frcnn_cli.engine.proposer import ProposalConfig, propose_images
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels then run on the CPU
+
+settings.register_profile("any machine", deadline=None)  # a busy one is no fault
+settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).parent.parent
 SHORT_SIDE = 96
