@@ -111,11 +111,10 @@ def test_the_whole_run_is_what_it_should_be(whole):
     )
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_when_it_is_about_to_write(killing, data, whole, tmp_path, seed):
+def test_killed_when_it_is_about_to_write(killing, data, whole, tmp_path):
     """Opening, renaming and removing files is what can be left half done: killed before one of them, drawn at random,
     then before a later one, until the run is through."""
-    run, moments = tmp_path / "run", random.Random(seed)
+    run, moments = tmp_path / "run", random.Random(1)
     kills = 0
     while (outcome := again(killing, data, run, 0, {"write": moments.randint(1, 45)})).code != 0:
         assert outcome.code == -signal.SIGKILL, outcome.text
@@ -127,7 +126,7 @@ def test_killed_when_it_is_about_to_write(killing, data, whole, tmp_path, seed):
 
 def test_killed_at_any_time_with_its_worker(killing, data, whole, tmp_path):
     run, moments = tmp_path / "run", random.Random(0)
-    for lines in (2, 4, 5, 8):  # of the log's ten
+    for lines in (2, 5, 8):  # of the log's ten
         kill = {"rows": lines, "later": moments.uniform(0, 0.2), "signal": signal.SIGKILL, "who": "group"}
         outcome = again(killing, data, run, 1, kill)
         assert outcome.code in (-signal.SIGKILL, 0), outcome.text
