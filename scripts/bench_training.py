@@ -19,6 +19,7 @@ it: here by their statistics, there by constants.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import signal
@@ -146,6 +147,7 @@ def main(
     worker: bool,
 ) -> None:
     """Compare training with torchvision's parts on a data set in VOC layout."""
+    logging.disable(logging.WARNING)  # torch.compile's run to pages
     dataset = load_voc(voc, split, skip_faulty=True)
     config = TrainingConfig(
         iterations=accuracy,
@@ -351,14 +353,20 @@ def time_steps(
 @contextmanager
 def limit(seconds: int) -> Iterator[None]:
     """Raises TimeoutError when the time is over."""
+    over = TimeoutError(f"not done in {seconds} s")
+    raised = False
 
     def stop(number: int, frame: object) -> None:
-        raise TimeoutError(f"not done in {seconds} s")
+        nonlocal raised
+        raised = True
+        raise over
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
     try:
         yield
+    except Exception as error:
+        raise (over if raised else error) from None  # torch.compile makes an error of its own of it
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
