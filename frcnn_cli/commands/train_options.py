@@ -13,7 +13,7 @@ from frcnn_cli.commands.train_config import use_config, use_run
 from frcnn_cli.core.backbones import DEFAULT_BACKBONE, NORMALISATIONS
 from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.engine.batches import Scales
-from frcnn_cli.engine.training_config import Schedule, TrainingConfig
+from frcnn_cli.engine.training_config import PRECISIONS, Schedule, TrainingConfig
 from frcnn_cli.errors import UsageError
 
 F = TypeVar("F", bound=Callable)
@@ -146,7 +146,12 @@ OPTIONS = (
     option("--warmup", type=COUNT, default=0, help="Iterations over which the learning rate rises."),
     option("--loss-lambda", type=NOT_NEGATIVE, default=1.0, help="Weight of the localisation loss."),
     option("--dropout", type=FRACTION, default=0.5, help="After fc6 and fc7."),
-    option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of the forward pass."),
+    option(
+        "--precision",
+        type=click.Choice(list(PRECISIONS)),
+        default="float32",
+        help="Of the forward pass; float16 scales the loss.",
+    ),
     option(
         "--images-per-pass",
         type=POSITIVE,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 
 from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.model import FastRCNN, fold_target_normalisation
@@ -44,6 +45,8 @@ class Run:
         optimizer_state: where training stopped; None at the start.
         rng_state: torch's, for dropout; likewise.
         cuda_rng_state: of the GPU, where there is one; likewise.
+        scaler: of the loss, in float16; None in the others.
+        scaler_state: where training stopped; likewise.
         average: of the weights; None where the latest are the ones to save.
         notes: more to write into the checkpoint, such as where the first weights are from.
     """
@@ -62,6 +65,8 @@ class Run:
     optimizer_state: dict[str, Any] | None = None
     rng_state: Tensor | None = None
     cuda_rng_state: Tensor | None = None
+    scaler: GradScaler | None = None
+    scaler_state: dict[str, Any] | None = None
     average: WeightAverage | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -130,6 +135,7 @@ def save_run(run: Run, optimizer: torch.optim.Optimizer, output: Path) -> None:
         "window": run.window,
         "model": run.model.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "scaler": run.scaler.state_dict() if run.scaler else None,
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "target_mean": run.target_mean,
@@ -165,6 +171,7 @@ def restore_run(run: Run, output: Path) -> None:
     run.measured = state.get("measured", run.iteration)
     run.window = state.get("window", {})
     run.optimizer_state = state["optimizer"]
+    run.scaler_state = state.get("scaler")
     run.rng_state = state["rng"]
     run.cuda_rng_state = state.get("cuda_rng")
     run.target_mean = state["target_mean"]

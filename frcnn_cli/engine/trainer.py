@@ -28,7 +28,7 @@ from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.run import MODEL_FILE, STATE_FILE, Run, save_run
-from frcnn_cli.engine.training_config import build_optimizer, set_learning_rate
+from frcnn_cli.engine.training_config import PRECISIONS, build_optimizer, build_scaler, set_learning_rate
 from frcnn_cli.engine.training_log import LOG_FILE, PLOT_FILE, TrainingLog, draw_curves
 from frcnn_cli.errors import DataError, Interrupted
 from frcnn_cli.files import remove_leftovers
@@ -123,11 +123,14 @@ def train(
     model.backbone.freeze()
     processes.copy_from_first(model.state_dict().values())  # another kind of CPU may have drawn other last bits
     optimizer = build_optimizer(model, config)
+    run.scaler = build_scaler(config, device)
     new = run.optimizer_state is None
     if new:
         torch.manual_seed(config.seed)
     else:
         optimizer.load_state_dict(run.optimizer_state)
+        if run.scaler and run.scaler_state:
+            run.scaler.load_state_dict(run.scaler_state)
         torch.set_rng_state(run.rng_state)
         if run.cuda_rng_state is not None and device.type == "cuda":
             torch.cuda.set_rng_state(run.cuda_rng_state, device)
@@ -242,13 +245,14 @@ def training_step(
         DataError: the loss is not finite; no update is made.
     """
     device = torch.device(device)
+    precision = PRECISIONS[run.config.precision]
     rois, foreground = processes.sum(len(batch.labels), int((batch.labels > 0).sum()))
     sums = torch.zeros(3, dtype=torch.float64)
     optimizer.zero_grad(set_to_none=True)
     for part in batch.parts(run.config.images_per_pass):
         targets = ((part.deltas - run.target_mean) / run.target_std).to(device)
         images = part.images.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits, deltas = model(images, part.rois.to(device))
         labels = part.labels.to(device)
         losses = multi_task_loss(logits.float(), deltas.float(), labels, targets, run.config.box_weight, rois)
@@ -257,11 +261,15 @@ def training_step(
         if not values.isfinite().all():
             names = ", ".join(part.image_ids)
             raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
-        loss.backward()
+        (run.scaler.scale(loss) if run.scaler else loss).backward()
         sums += values
     processes.sum_tensor(sums)
-    processes.sum_gradients(model)
-    optimizer.step()
+    processes.sum_gradients(model)  # an overflow too, so that all processes leave the same updates out
+    if run.scaler:
+        run.scaler.step(optimizer)
+        run.scaler.update()
+    else:
+        optimizer.step()
     values = dict(zip(("loss", "loss_cls", "loss_bbox"), sums.tolist(), strict=True))
     return values | {"foreground": foreground / max(rois, 1)}
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from math import cos, pi
 
 import torch
+from torch.amp import GradScaler
 
 from frcnn_cli.core.model import FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.engine.batches import Scales
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class TrainingConfig:
         balance: images of a class that fewer than this share of the images show come up more often; 0 for no class.
         ema: decay of the moving average of the weights that is saved and measured; 0 for the weights as they are.
         dropout: after fc6 and fc7.
-        precision: ``float32`` or ``bfloat16`` (autocast).
+        precision: of the forward pass, a name of `PRECISIONS`; the weights stay float32 (autocast).
         images_per_pass: through the network at a time; the gradients of a larger batch add up.
         seed: of everything random.
         checkpoint_every: iterations.
@@ -106,6 +109,15 @@ def build_optimizer(model: FastRCNN, config: TrainingConfig) -> torch.optim.Opti
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def build_scaler(config: TrainingConfig, device: torch.device) -> GradScaler | None:
+    """What float16 needs beside autocast (Micikevicius et al., Mixed precision training, ICLR 2018, section 3.2).
+
+    Gradients under 6e-8 would vanish in float16, so the loss is multiplied and the sum of gradients divided by a factor
+    that grows for as long as nothing overflows. An update that overflows is left out, and the factor halved.
+    """
+    return GradScaler(device.type) if config.precision == "float16" else None
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -24,7 +24,7 @@ from frcnn_cli.engine.detector import DetectionConfig, Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.run import Run, restore_run, start_run
 from frcnn_cli.engine.trainer import COLUMNS, Validation, train, training_step
-from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer
+from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer, build_scaler
 from frcnn_cli.errors import DataError, Interrupted
 
 SHORT = TrainingConfig(
@@ -134,10 +134,49 @@ def test_eight_images_are_learnt_by_heart(tiny_dataset, tiny_proposals, tmp_path
     assert found.mean_ap > 0.85
 
 
+def first_update(run: Run, train_set, proposals) -> None:
+    """One step of a run, as `train` would make it."""
+    config = run.config
+    batch = TrainingBatches(
+        train_set.records, proposals, NORMALISATIONS["imagenet"], config.sampling, config.scales, 0.5, 0
+    )[0]
+    run.model.train().backbone.freeze()
+    training_step(run.model, batch, build_optimizer(run.model, config), run, "cpu")
+
+
+def test_scaling_the_loss_keeps_small_gradients_in_float16(new_run, train_set, tiny_proposals):
+    """Gradients of fc6 around 1e-8, of which float16 knows nothing: with scaling they are those of float32."""
+    config = replace(SHORT, dropout=0.0, lr=1e5, momentum=0.0, weight_decay=0.0, box_weight=0.0)
+
+    def moved(precision: str, scaled: bool) -> torch.Tensor:
+        run = new_run(replace(config, precision=precision, schedule=Schedule()))
+        with torch.no_grad():
+            run.model.head.cls_score.weight.mul_(3e-3)
+        run.scaler = build_scaler(run.config, torch.device("cpu")) if scaled else None
+        before = run.model.head.fc6.weight.detach().clone()
+        first_update(run, train_set, tiny_proposals)
+        return run.model.head.fc6.weight.detach() - before
+
+    wanted = moved("float32", scaled=False)
+    assert 0 < wanted.abs().max() / config.lr < 6e-8
+    assert not moved("float16", scaled=False).any()
+    torch.testing.assert_close(moved("float16", scaled=True), wanted, rtol=0.02, atol=0.02 * float(wanted.abs().max()))
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_run_that_is_cut_off_goes_on_as_if_nothing_had_happened(new_run, go, tmp_path, optimizer):
+def test_an_update_that_overflows_in_float16_is_left_out(new_run, train_set, tiny_proposals, optimizer):
+    run = new_run(replace(SHORT, precision="float16", optimizer=optimizer))
+    run.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    first_update(run, train_set, tiny_proposals)
+    assert_same_tensors(run.model.state_dict(), before)
+    assert run.scaler.get_scale() == 2.0**39
+
+
+@pytest.mark.parametrize(("optimizer", "precision"), [("sgd", "float32"), ("adamw", "float32"), ("sgd", "float16")])
+def test_a_run_that_is_cut_off_goes_on_as_if_nothing_had_happened(new_run, go, tmp_path, optimizer, precision):
     """12 iterations at once; and 6, a power cut two iterations later, and the rest: equal bit for bit."""
-    config = replace(SHORT, iterations=12, optimizer=optimizer, checkpoint_every=6, dropout=0.5)
+    config = replace(SHORT, iterations=12, optimizer=optimizer, precision=precision, checkpoint_every=6, dropout=0.5)
     whole = new_run(config)
     go(whole, tmp_path / "whole")
 
@@ -151,6 +190,8 @@ def test_a_run_that_is_cut_off_goes_on_as_if_nothing_had_happened(new_run, go, t
     go(resumed, tmp_path / "cut")
     assert resumed.iteration == 12
     assert_same_tensors(resumed.model.state_dict(), whole.model.state_dict())
+    if precision == "float16":
+        assert resumed.scaler.state_dict() == whole.scaler.state_dict()
     a, b = (load_checkpoint(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert_same_tensors(a.state, b.state)
     assert [row["loss"] for row in rows_of(tmp_path / "cut")] == [row["loss"] for row in rows_of(tmp_path / "whole")]
