@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import active_children
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import FastRCNN
@@ -27,9 +21,11 @@ from frcnn_cli.engine.checkpoint import save_checkpoint
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
+from frcnn_cli.engine.interrupts import delayed_interrupt
+from frcnn_cli.engine.loading import prepared_batches
 from frcnn_cli.engine.run import MODEL_FILE, STATE_FILE, Run, save_run
 from frcnn_cli.engine.training_config import PRECISIONS, build_optimizer, build_scaler, set_learning_rate
-from frcnn_cli.engine.training_log import LOG_FILE, PLOT_FILE, TrainingLog, draw_curves
+from frcnn_cli.engine.training_log import LOG_FILE, PLOT_FILE, TrainingLog, Window, draw_curves
 from frcnn_cli.errors import DataError, Interrupted
 from frcnn_cli.files import remove_leftovers
 
@@ -151,15 +147,7 @@ def train(
         processes,
     )
     log = TrainingLog(output, COLUMNS, run.iteration, run.measured, observer.message) if writes else None
-    loader = DataLoader(
-        _FaultsAsItems(batches),
-        sampler=range(run.iteration, config.iterations),
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=_ignore_interrupts,
-        generator=torch.Generator(),  # or it would draw a number from those of dropout, once more in a resumed run
-    )
-    window = _Window(run.window)
+    window = Window(run.window)
 
     def measure() -> None:
         mean_ap = _validate(run, validation, device, observer, processes, interrupted)
@@ -175,13 +163,13 @@ def train(
         window.skip()
 
     try:
-        with _delayed_interrupt() as interrupted:
+        with delayed_interrupt() as interrupted:
             if new and writes:
                 save_run(run, optimizer, output)  # finds out now whether that works, and can be resumed from now on
             if not new and validation is not None and _to_be_measured(run):  # killed while it was
                 measure()
             model.train()
-            for batch in _watched(loader):
+            for batch in prepared_batches(batches, run.iteration, config.iterations, workers):
                 if isinstance(batch, DataError):
                     if not writes:
                         raise batch
@@ -312,100 +300,3 @@ def _validate(
         f"({len(validation.dataset)} images, {seconds:.0f} s)"
     )
     return mean_ap
-
-
-class _FaultsAsItems(TorchDataset):
-    """Batches, or the DataError met in making one: raised in a worker process, it would come as a traceback."""
-
-    def __init__(self, batches: TrainingBatches) -> None:
-        self.batches = batches
-
-    def __getitem__(self, number: int) -> Batch | DataError:
-        try:
-            return self.batches[number]
-        except DataError as error:
-            return error
-
-
-def _watched(loader: DataLoader) -> Iterator[Batch | DataError]:
-    """The loader's items; a DataError where a worker process has died, which happens when memory runs out."""
-    others = set(active_children())
-    batches = iter(loader)
-    workers = set(active_children()) - others
-    # PyTorch would report a dead worker by a signal, anywhere in an update. Without, it is noticed between two.
-    heard = workers and hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if heard else None
-    fault = None
-    try:
-        try:
-            yield from batches
-        except Exception:
-            if workers:
-                wait([worker.sentinel for worker in workers], timeout=1)  # one that is dying may not be dead yet
-            dead = [worker.exitcode for worker in workers if not worker.is_alive()]
-            if not dead:
-                raise
-            how = f"by signal {-dead[0]}" if dead[0] < 0 else f"with exit code {dead[0]}"
-            fault = DataError(f"a process that prepares batches has ended {how} (was the memory full?)")
-        if fault:
-            yield fault
-    finally:
-        del batches  # ends the other workers
-        if handler is not None:
-            signal.signal(signal.SIGCHLD, handler)
-
-
-class _Window:
-    """Means over the iterations since the last row of the log.
-
-    Args:
-        sums: over these iterations, by name; the run's own, so that they are saved with it.
-    """
-
-    def __init__(self, sums: dict[str, float]) -> None:
-        self.sums = sums
-        self.skip()
-
-    def skip(self) -> None:
-        """The time since the last iteration does not count."""
-        self.last = time.perf_counter()
-
-    def add(self, values: dict[str, float], images: int) -> None:
-        rest = {"seconds": time.perf_counter() - self.last, "iterations": 1, "images": images}
-        for name, value in (values | rest).items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.skip()
-
-    def close(self) -> dict[str, float]:
-        """The means; what comes next begins anew."""
-        sums = dict(self.sums)
-        self.sums.clear()
-        count, images, seconds = (sums.pop(name) for name in ("iterations", "images", "seconds"))
-        return {
-            **{name: total / count for name, total in sums.items()},
-            "iterations_per_second": count / seconds,
-            "images_per_second": images / seconds,
-        }
-
-
-@contextmanager
-def _delayed_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets a flag, so that an update is finished before the run stops; a second Ctrl-C stops at once."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # signals reach the main thread only
-        return
-
-    def handle(number: int, frame: object) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, previous)
-
-    previous = signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _ignore_interrupts(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

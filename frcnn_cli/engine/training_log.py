@@ -71,6 +71,39 @@ class TrainingLog:
         self._events.close()
 
 
+class Window:
+    """Means over the iterations since the last row of the log.
+
+    Args:
+        sums: over these iterations, by name; the run's own, so that they are saved with it.
+    """
+
+    def __init__(self, sums: dict[str, float]) -> None:
+        self.sums = sums
+        self.skip()
+
+    def skip(self) -> None:
+        """The time since the last iteration does not count."""
+        self.last = time.perf_counter()
+
+    def add(self, values: dict[str, float], images: int) -> None:
+        rest = {"seconds": time.perf_counter() - self.last, "iterations": 1, "images": images}
+        for name, value in (values | rest).items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.skip()
+
+    def close(self) -> dict[str, float]:
+        """The means; what comes next begins anew."""
+        sums = dict(self.sums)
+        self.sums.clear()
+        count, images, seconds = (sums.pop(name) for name in ("iterations", "images", "seconds"))
+        return {
+            **{name: total / count for name, total in sums.items()},
+            "iterations_per_second": count / seconds,
+            "images_per_second": images / seconds,
+        }
+
+
 class EventFile:
     """A new file of TensorBoard events beside those of a run's earlier parts.
 

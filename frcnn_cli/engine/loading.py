@@ -1,0 +1,85 @@
+"""Batches that processes of their own prepare, ahead of the updates that use them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from multiprocessing import active_children
+from multiprocessing.connection import wait
+
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from frcnn_cli.engine.batches import Batch, TrainingBatches
+from frcnn_cli.errors import DataError
+
+
+def prepared_batches(batches: TrainingBatches, start: int, stop: int, workers: int) -> Iterator[Batch | DataError]:
+    """Batches `start`, ..., `stop` - 1, in order.
+
+    Args:
+        batches: to take them from.
+        start: number of the first.
+        stop: ... and that after the last.
+        workers: processes that prepare them; 0 for none beside this one.
+
+    Yields:
+        Each batch, or in its place the DataError met in making it; a DataError, as the last, where a worker process has
+        died, which happens when memory runs out.
+    """
+    loader = DataLoader(
+        _FaultsAsItems(batches),
+        sampler=range(start, stop),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator(),  # or it would draw a number from those of dropout, once more in a resumed run
+    )
+    return _watched(loader)
+
+
+class _FaultsAsItems(TorchDataset):
+    """Batches, or the DataError met in making one: raised in a worker process, it would come as a traceback."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, number: int) -> Batch | DataError:
+        try:
+            return self.batches[number]
+        except DataError as error:
+            return error
+
+
+def _ignore_interrupts(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _watched(loader: DataLoader) -> Iterator[Batch | DataError]:
+    """The loader's items; a DataError where a worker process has died, which happens when memory runs out."""
+    others = set(active_children())
+    batches = iter(loader)
+    workers = set(active_children()) - others
+    # PyTorch would report a dead worker by a signal, anywhere in an update. Without, it is noticed between two.
+    heard = workers and hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if heard else None
+    fault = None
+    try:
+        try:
+            yield from batches
+        except Exception:
+            if workers:
+                wait([worker.sentinel for worker in workers], timeout=1)  # one that is dying may not be dead yet
+            dead = [worker.exitcode for worker in workers if not worker.is_alive()]
+            if not dead:
+                raise
+            how = f"by signal {-dead[0]}" if dead[0] < 0 else f"with exit code {dead[0]}"
+            fault = DataError(f"a process that prepares batches has ended {how} (was the memory full?)")
+        if fault:
+            yield fault
+    finally:
+        del batches  # ends the other workers
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
