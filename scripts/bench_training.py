@@ -13,7 +13,8 @@ The timed images are of one size, the data set's commonest. On each batch every 
 
 `--accuracy` trains this package's model and theirs from the same weights on the same batches, with the same learning
 rates, and measures both on --val-split by the same evaluation. Targets of the regression are normalised as each does
-it: here by their statistics, there by constants.
+it: here by their statistics, there by constants. This package's is trained twice, with one box a class as torchvision's
+has, and with one box for all classes as the bundled model has.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_opt
 from frcnn_cli.files import atomic_write
 
 OURS, THEIRS = "this package", "torchvision's parts"
+CLASS_AGNOSTIC = f"{OURS}, one box for all classes"
 PLANES, CHANNELS_LAST = f"{THEIRS}, in planes", f"{THEIRS}, channels-last"
 COMPILED = "torch.compile"
 ALLOCATOR = "glibc keeps memory, in huge pages"
@@ -87,12 +89,17 @@ class Setting:
     proposals: Proposals
     config: TrainingConfig
 
-    def model(self) -> FastRCNN:
+    def model(self, class_agnostic: bool = False) -> FastRCNN:
         """ImageNet's weights, and the same random ones each time."""
         torch.manual_seed(self.config.seed)
         defaults = backbone_config(DEFAULT_BACKBONE)
         architecture = Architecture(
-            DEFAULT_BACKBONE, len(self.dataset.classes), defaults.roi_size, defaults.fc_width, neck=defaults.neck
+            DEFAULT_BACKBONE,
+            len(self.dataset.classes),
+            defaults.roi_size,
+            defaults.fc_width,
+            neck=defaults.neck,
+            class_agnostic=class_agnostic,
         )
         model = FastRCNN(architecture, self.config.dropout)
         load_backbone_weights(model.backbone, DEFAULT_BACKBONE, "imagenet")
@@ -121,7 +128,7 @@ class Setting:
 @click.option("--iterations", type=click.IntRange(0), default=15, show_default=True, help="Timed; 0 for none.")
 @click.option("--ablation/--no-ablation", default=True, help="Time what each choice buys.", show_default=True)
 @click.option("--compile/--no-compile", "compiled", default=True, help="torch.compile too: minutes.", show_default=True)
-@click.option("--accuracy", type=click.IntRange(0), default=0, metavar="ITERATIONS", help="Train both for so long.")
+@click.option("--accuracy", type=click.IntRange(0), default=0, metavar="ITERATIONS", help="Train all for so long.")
 @click.option("--lr", type=float, default=3e-4, show_default=True, help="Of --accuracy; a third for the convolutions.")
 @click.option("--dropout", type=float, default=0.0, show_default=True, help="Ours; torchvision's head has none.")
 @click.option("--val-split", default="val", show_default=True)
@@ -193,7 +200,7 @@ def main(
             val_set = load_voc(voc, val_split, classes=dataset.classes, skip_faulty=True)
             val_path = val_file or make_proposals(val_set, Path(folder) / "val.npz")
             figures["accuracy"] = {"iterations": accuracy, "lr": lr, "dropout": dropout}
-            for name, result in train_both(replace(setting, dataset=dataset), val_set, open_proposals(val_path)):
+            for name, result in train_all(replace(setting, dataset=dataset), val_set, open_proposals(val_path)):
                 figures["accuracy"][name] = result
                 save()
             print_accuracy(figures["accuracy"], val_set)
@@ -437,23 +444,13 @@ def time_parts(setting: Setting, iterations: int) -> dict[str, float]:
 # --- accuracy
 
 
-def train_both(setting: Setting, val_set: Dataset, val_proposals: Proposals) -> Iterator[tuple[str, dict[str, float]]]:
+def train_all(setting: Setting, val_set: Dataset, val_proposals: Proposals) -> Iterator[tuple[str, dict[str, float]]]:
     """Train each from the same weights on the same batches; yield its mAP and seconds as soon as they are known."""
+    for name, class_agnostic in ((OURS, False), (CLASS_AGNOSTIC, True)):
+        yield name, train_ours(name, setting, class_agnostic, val_set, val_proposals)
+
     config = setting.config
-    err.print("statistics of the regression targets are measured")
-    model = setting.model()
-    run = start_run(model, backbone_config(DEFAULT_BACKBONE).normalisation, setting.dataset, setting.proposals, config)
-    peer = TorchvisionPeer(model).train().to(memory_format=torch.channels_last)  # before ours has learnt
-    optimizer = build_optimizer(model, config)
-
-    def step(batch: Batch) -> float:
-        losses = training_step(model, batch, optimizer, run, "cpu")
-        run.iteration += 1
-        return losses["loss"]
-
-    seconds = _train(OURS, setting, step, optimizer)
-    yield OURS, _measure(OURS, Detector.from_checkpoint(run.checkpoint()), val_set, val_proposals, seconds)
-
+    peer = TorchvisionPeer(setting.model()).train().to(memory_format=torch.channels_last)
     their_adamw = plain_adamw(peer, config)
     seconds = _train(
         THEIRS, setting, lambda batch: peer_step(peer, batch, their_adamw, torch.channels_last), their_adamw
@@ -466,6 +463,24 @@ def train_both(setting: Setting, val_set: Dataset, val_proposals: Proposals) -> 
         config.scales.long_side,
     )
     yield THEIRS, _measure(THEIRS, detector, val_set, val_proposals, seconds)
+
+
+def train_ours(
+    name: str, setting: Setting, class_agnostic: bool, val_set: Dataset, val_proposals: Proposals
+) -> dict[str, float]:
+    """This package's mAP and seconds."""
+    err.print("statistics of the regression targets are measured")
+    model, normalisation = setting.model(class_agnostic), backbone_config(DEFAULT_BACKBONE).normalisation
+    run = start_run(model, normalisation, setting.dataset, setting.proposals, setting.config)
+    optimizer = build_optimizer(model, setting.config)
+
+    def step(batch: Batch) -> float:
+        losses = training_step(model, batch, optimizer, run, "cpu")
+        run.iteration += 1
+        return losses["loss"]
+
+    seconds = _train(name, setting, step, optimizer)
+    return _measure(name, Detector.from_checkpoint(run.checkpoint()), val_set, val_proposals, seconds)
 
 
 def _train(name: str, setting: Setting, step: Callable[[Batch], float], optimizer: torch.optim.Optimizer) -> float:
@@ -534,9 +549,9 @@ def print_times(figures: dict, iterations: int) -> None:
 
 
 def print_accuracy(accuracy: dict, val_set: Dataset) -> None:
-    """What both reach."""
+    """What all reach."""
     table = _table("trained with", "mAP", "iterations a second")
-    for name in (OURS, THEIRS):
+    for name in (OURS, CLASS_AGNOSTIC, THEIRS):
         result = accuracy[name]
         table.add_row(name, f"{result['mAP']:.4f}", f"{accuracy['iterations'] / result['seconds']:.2f}")
     console = Console(highlight=False, soft_wrap=True, width=120)
