@@ -8,6 +8,9 @@ side and 64 RoIs of each: forward, loss, backward, AdamW. `torchvision_peer.py` 
 planes and channels-last, and is judged by the faster. All get the same batches, made by this package beforehand: what
 is compared is the step. (torchvision samples RoIs within the step; here it need not.)
 
+Our step runs in a process of its own, as it does in `frcnn train`: freed memory is kept for the next step
+(`engine/allocator.py`). With memory handed back it is timed as well, in one process with torchvision's and the changes.
+
 The timed images are of one size, the data set's commonest. On each batch every variant takes its turn (A B C A B C
 ...), and medians are compared: times depend on the machine, ratios hardly do.
 
@@ -21,8 +24,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -51,6 +52,7 @@ from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.data.proposal_formats import Proposals, open_proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.data.voc import load_voc
+from frcnn_cli.engine.allocator import keep_freed_memory
 from frcnn_cli.engine.averaging import WeightAverage
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches
@@ -66,11 +68,7 @@ OURS, THEIRS = "this package", "torchvision's parts"
 CLASS_AGNOSTIC = f"{OURS}, one box for all classes"
 PLANES, CHANNELS_LAST = f"{THEIRS}, in planes", f"{THEIRS}, channels-last"
 COMPILED = "torch.compile"
-ALLOCATOR = "glibc keeps memory, in huge pages"
-TUNABLES = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:"
-    "glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
-)
+HANDED_BACK = f"{OURS}, memory handed back"
 WARM_UP = 2
 LIMIT = 600
 """Seconds that a step may take: torch.compile can lose itself in the algebra of shapes."""
@@ -192,7 +190,7 @@ def main(
             command = [sys.executable, __file__, str(voc), "--worker", "--split", split, "--proposals", str(path)]
             command += ["--short-side", str(short_side), "--iterations", str(iterations), "--seed", str(seed)]
             changes = {name: make for name, make in CHANGES.items() if ablation and (compiled or COMPILED not in name)}
-            figures["seconds"] = time_steps(setting, iterations, changes, command if ablation else None)
+            figures["seconds"] = time_steps(setting, iterations, changes, command)
             figures["parts"] = time_parts(setting, iterations)
             save()
             print_times(figures, iterations)
@@ -303,18 +301,17 @@ CHANGES: dict[str, Callable[[Setting], Step]] = {
 
 
 def serve(setting: Setting) -> None:
-    """Our step in a process of its own: numbers of batches come in, seconds go out, a line each."""
+    """Our step as `frcnn train` runs it: numbers of batches come in, seconds go out, a line each."""
+    keep_freed_memory()
     batches, step = setting.batches(), our_step(setting)
     for line in sys.stdin:
         print(step(batches[int(line)], int(line)), flush=True)
 
 
 @contextmanager
-def elsewhere(command: list[str], environment: dict[str, str]) -> Iterator[Step]:
-    """Our step in a process with other environment variables."""
-    with subprocess.Popen(
-        command, env=os.environ | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+def elsewhere(command: list[str]) -> Iterator[Step]:
+    """Our step in a process of its own."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
         def step(batch: Batch, number: int) -> float:
             print(number, file=process.stdin, flush=True)
@@ -334,7 +331,7 @@ def elsewhere(command: list[str], environment: dict[str, str]) -> Iterator[Step]
 
 
 def time_steps(
-    setting: Setting, iterations: int, changes: dict[str, Callable[[Setting], Step]], worker: list[str] | None
+    setting: Setting, iterations: int, changes: dict[str, Callable[[Setting], Step]], worker: list[str]
 ) -> dict[str, list[float] | str]:
     """Seconds by variant and round; of a variant that fails, what it says.
 
@@ -342,19 +339,17 @@ def time_steps(
         setting: what all start from.
         iterations: rounds that are timed.
         changes: makers of changed steps.
-        worker: the command of a process that serves our step, to be run with another allocator; None for no such step.
+        worker: the command of a process that serves our step.
     """
     makers: dict[str, Callable[[Setting], Step]] = {
-        OURS: our_step,
+        HANDED_BACK: our_step,
         PLANES: partial(their_step, memory_format=torch.contiguous_format),
         CHANNELS_LAST: partial(their_step, memory_format=torch.channels_last),
         **changes,
     }
     steps = {name: make(setting) for name, make in makers.items()}
-    if not (worker and platform.libc_ver()[0] == "glibc"):
-        return _time_in_turn(setting.batches(), steps, iterations)
-    with elsewhere(worker, {"GLIBC_TUNABLES": TUNABLES}) as step:
-        return _time_in_turn(setting.batches(), steps | {ALLOCATOR: step}, iterations)
+    with elsewhere(worker) as step:
+        return _time_in_turn(setting.batches(), {OURS: step, **steps}, iterations)
 
 
 @contextmanager
@@ -390,7 +385,7 @@ def _time_in_turn(batches: TrainingBatches, steps: dict[str, Step], iterations: 
                 with limit(LIMIT):
                     elapsed = step(batch, number)
             except Exception as error:
-                if name in (OURS, PLANES, CHANNELS_LAST):
+                if name in (OURS, HANDED_BACK, PLANES, CHANNELS_LAST):
                     raise
                 seconds[name] = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
                 err.print(f"{name} fails: {seconds[name]}")
@@ -526,7 +521,7 @@ def print_times(figures: dict, iterations: int) -> None:
     medians = {name: v if isinstance(v, str) else statistics.median(v) for name, v in figures["seconds"].items()}
     base = medians[OURS]
     table = _table("step", "iterations a second", "takes")
-    for name in (OURS, PLANES, CHANNELS_LAST):
+    for name in (OURS, HANDED_BACK, PLANES, CHANNELS_LAST):
         table.add_row(name, f"{1 / medians[name]:.2f}", f"{medians[name] / base:.2f} times as long")
     console.print(table)
     best = min((PLANES, CHANNELS_LAST), key=lambda name: medians[name])
@@ -539,9 +534,10 @@ def print_times(figures: dict, iterations: int) -> None:
     for part, seconds in figures["parts"].items():
         table.add_row(part, f"{seconds / whole:.1%}")
     console.print(table)
-    changes = [name for name in medians if name in CHANGES or name == ALLOCATOR]
+    changes = [name for name in medians if name in CHANGES]
     if changes:
-        table = _table("our step with", "takes")
+        base = medians[HANDED_BACK]
+        table = _table("our step, memory handed back, with", "takes")
         for name in changes:
             value = medians[name]
             table.add_row(name, f"fails: {value}" if isinstance(value, str) else f"{value / base:.2f} times as long")

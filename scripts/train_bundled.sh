@@ -6,10 +6,6 @@
 set -euo pipefail
 voc=$1
 run=$2
-# glibc hands freed memory back to the system and asks for it anew in every iteration; kept, a step is a tenth faster.
-keep=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864
-export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:$keep
-
 recipe=(
   --voc "$voc" --split train --val-split val --dropout 0.2
   --proposals "$run/proposals-train.npz" --val-proposals "$run/proposals-val.npz"

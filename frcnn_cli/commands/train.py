@@ -18,6 +18,7 @@ from frcnn_cli.commands.train_display import TrainingDisplay
 from frcnn_cli.commands.train_options import training_config, training_options
 from frcnn_cli.core.backbones import NORMALISATIONS, Normalisation, backbone_config
 from frcnn_cli.core.model import Architecture, FastRCNN, unfold_target_normalisation
+from frcnn_cli.engine.allocator import keep_freed_memory
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.distributed import current
@@ -101,7 +102,7 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
     notes = {
         "dataset": dataset.name,
         "images": len(dataset),
-        "weights": str(given["init"] or given["backbone_weights"]),
+        "weights": Path(given["init"] or given["backbone_weights"]).name,  # folders are nobody's business
     }
     if begun:
         run = Run(model, dataset.classes, normalisation, config, None, None, notes=notes)
@@ -114,6 +115,8 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
         f"on {device}: iterations {run.iteration + 1} to {config.iterations}"
     )
+    if device.type == "cpu":
+        keep_freed_memory()
     try:
         with TrainingDisplay(config.iterations, run.iteration) as display:
             run_training(
