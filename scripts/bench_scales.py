@@ -32,7 +32,7 @@ from frcnn_cli.files import atomic_write
 from frcnn_cli.metrics.average_precision import evaluate
 from proposals import selective_search
 
-SINGLE = (0.8, 1, 1.2, 1.5)
+SINGLE = (0.8, 1, 1.2)
 PYRAMIDS = ((0.8, 1, 1.25), (0.8, 0.96, 1.15, 1.44, 2))
 PATH = click.Path(path_type=Path)
 
@@ -93,8 +93,6 @@ def ways_to_look(own: int) -> dict[str, DetectionConfig]:
     ways[f"{own}, mirrored too"] = at(1, flip=True)
     ways[f"{own}, box voting"] = at(1, box_voting=True)
     ways[f"{own}, mirrored too, box voting"] = at(1, flip=True, box_voting=True)
-    three = at(*PYRAMIDS[0], flip=True, box_voting=True)
-    ways[", ".join(map(str, three.short_sides)) + ", mirrored too, box voting"] = three
     return ways
 
 

@@ -115,7 +115,7 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
         f"on {device}: iterations {run.iteration + 1} to {config.iterations}"
     )
-    if device.type == "cpu":
+    if torch.device(device).type == "cpu":
         keep_freed_memory()
     try:
         with TrainingDisplay(config.iterations, run.iteration) as display:

@@ -11,16 +11,17 @@ import sys
 import torch
 from frcnn_cli.engine.allocator import keep_freed_memory
 
-def resident():  # in bytes
+def resident():  # bytes
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
 before = resident()
 tensor = torch.ones(2**24)
 held = resident() - before
-address = tensor.data_ptr()
 del tensor
-print(kept, held >= 2**26, resident() - before >= 2**26, torch.empty(2**24).data_ptr() == address)
+after = resident() - before
+again = torch.ones(2**24)
+print(kept, held >= 2**26, after >= 2**26, resident() - before < 1.5 * 2**26)
 """
 
 
@@ -31,8 +32,8 @@ def outcome(mode: str) -> list[str]:
 
 def test_freed_memory_is_kept_where_there_is_glibc():
     if platform.libc_ver()[0] == "glibc":
-        assert outcome("keep") == ["True", "True", "True", "True"]  # and given again to the next who asks for as much
-        assert outcome("hand back")[:3] == ["False", "True", "False"]
+        assert outcome("keep") == ["True", "True", "True", "True"]
+        assert outcome("hand back") == ["False", "True", "False", "True"]
     else:
         from frcnn_cli.engine.allocator import keep_freed_memory
 
