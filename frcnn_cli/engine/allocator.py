@@ -13,6 +13,8 @@ def keep_freed_memory() -> bool:
     """Have glibc hand nothing back to the system in this process; without glibc nothing happens.
 
     By itself it maps every large tensor anew, and the system clears its pages: about a tenth of a step on a CPU.
+    The most memory that training takes does not change by more than a hundredth. A program that frees and allocates one
+    size again and again may come to hold some copies of it: an aligned block is cut from one a little larger.
 
     Returns:
         Whether it does.

@@ -15,13 +15,14 @@ def resident():  # bytes
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
+torch.ones(2**20)  # starts the threads
+size = 2**28
 before = resident()
-tensor = torch.ones(2**24)
+tensor = torch.ones(size // 4)
 held = resident() - before
 del tensor
 after = resident() - before
-again = torch.ones(2**24)
-print(kept, held >= 2**26, after >= 2**26, resident() - before < 1.5 * 2**26)
+print(kept, held > 0.9 * size, after > 0.9 * size)
 """
 
 
@@ -32,8 +33,8 @@ def outcome(mode: str) -> list[str]:
 
 def test_freed_memory_is_kept_where_there_is_glibc():
     if platform.libc_ver()[0] == "glibc":
-        assert outcome("keep") == ["True", "True", "True", "True"]
-        assert outcome("hand back") == ["False", "True", "False", "True"]
+        assert outcome("keep") == ["True", "True", "True"]
+        assert outcome("hand back") == ["False", "True", "False"]
     else:
         from frcnn_cli.engine.allocator import keep_freed_memory
 
