@@ -45,7 +45,7 @@ class Run:
         optimizer_state: where training stopped; None at the start.
         rng_state: torch's, for dropout; likewise.
         cuda_rng_state: of the GPU, where there is one; likewise.
-        scaler: of the loss, in float16; None in the others.
+        scaler: of the loss, in float16; it does nothing in the others.
         scaler_state: where training stopped; likewise.
         average: of the weights; None where the latest are the ones to save.
         notes: more to write into the checkpoint, such as where the first weights are from.
@@ -65,7 +65,7 @@ class Run:
     optimizer_state: dict[str, Any] | None = None
     rng_state: Tensor | None = None
     cuda_rng_state: Tensor | None = None
-    scaler: GradScaler | None = None
+    scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
     scaler_state: dict[str, Any] | None = None
     average: WeightAverage | None = None
     notes: dict[str, Any] = field(default_factory=dict)
@@ -135,7 +135,7 @@ def save_run(run: Run, optimizer: torch.optim.Optimizer, output: Path) -> None:
         "window": run.window,
         "model": run.model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "scaler": run.scaler.state_dict() if run.scaler else None,
+        "scaler": run.scaler.state_dict(),
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "target_mean": run.target_mean,

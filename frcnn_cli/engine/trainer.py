@@ -125,7 +125,7 @@ def train(
         torch.manual_seed(config.seed)
     else:
         optimizer.load_state_dict(run.optimizer_state)
-        if run.scaler and run.scaler_state:
+        if run.scaler_state:
             run.scaler.load_state_dict(run.scaler_state)
         torch.set_rng_state(run.rng_state)
         if run.cuda_rng_state is not None and device.type == "cuda":
@@ -249,15 +249,12 @@ def training_step(
         if not values.isfinite().all():
             names = ", ".join(part.image_ids)
             raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
-        (run.scaler.scale(loss) if run.scaler else loss).backward()
+        run.scaler.scale(loss).backward()
         sums += values
     processes.sum_tensor(sums)
     processes.sum_gradients(model)  # an overflow too, so that all processes leave the same updates out
-    if run.scaler:
-        run.scaler.step(optimizer)
-        run.scaler.update()
-    else:
-        optimizer.step()
+    run.scaler.step(optimizer)
+    run.scaler.update()
     values = dict(zip(("loss", "loss_cls", "loss_bbox"), sums.tolist(), strict=True))
     return values | {"foreground": foreground / max(rois, 1)}
 

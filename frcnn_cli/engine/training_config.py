@@ -111,13 +111,14 @@ def build_optimizer(model: FastRCNN, config: TrainingConfig) -> torch.optim.Opti
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
-def build_scaler(config: TrainingConfig, device: torch.device) -> GradScaler | None:
+def build_scaler(config: TrainingConfig, device: torch.device) -> GradScaler:
     """What float16 needs beside autocast (Micikevicius et al., Mixed precision training, ICLR 2018, section 3.2).
 
     Gradients under 6e-8 would vanish in float16, so the loss is multiplied and the sum of gradients divided by a factor
     that grows for as long as nothing overflows. An update that overflows is left out, and the factor halved.
+    Of other precisions it does nothing.
     """
-    return GradScaler(device.type) if config.precision == "float16" else None
+    return GradScaler(device.type, enabled=config.precision == "float16")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -152,7 +152,8 @@ def test_scaling_the_loss_keeps_small_gradients_in_float16(new_run, train_set, t
         run = new_run(replace(config, precision=precision, schedule=Schedule()))
         with torch.no_grad():
             run.model.head.cls_score.weight.mul_(3e-3)
-        run.scaler = build_scaler(run.config, torch.device("cpu")) if scaled else None
+        if scaled:
+            run.scaler = build_scaler(run.config, torch.device("cpu"))
         before = run.model.head.fc6.weight.detach().clone()
         first_update(run, train_set, tiny_proposals)
         return run.model.head.fc6.weight.detach() - before
