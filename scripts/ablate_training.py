@@ -55,6 +55,7 @@ ABLATIONS = (
     Ablation("half-foreground", "up to half of the RoIs foreground", "--foreground-fraction 0.5"),
     Ablation("more-rois", "256 RoIs of 2 images", "--rois-per-batch 256"),
     Ablation("lambda", "localisation loss weighed twice", "--loss-lambda 2"),
+    Ablation("raw-targets", "regression targets not normalised", "--raw-targets"),
     Ablation("one-scale", "short side 320 only", "--short-side 320"),
     Ablation("no-neck", "the last stage's map alone, no neck", "--neck 0"),
     Ablation("narrow", "fc6 and fc7 of 512", "--fc-width 512"),

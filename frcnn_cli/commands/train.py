@@ -165,6 +165,7 @@ def _check_lasting(ctx: click.Context, given: dict[str, Any], start: Checkpoint)
         "normalisation": normalisations.get(start.normalisation, "another"),
         "optimizer": start.training.get("optimizer"),
         "ema": start.training.get("ema"),
+        "normalise_targets": start.training.get("normalise_targets", True),
     }
     for name, begun_with in lasting.items():
         if given[name] != begun_with and (named(ctx, name) or name in ctx.default_map):

@@ -38,7 +38,7 @@ TABLES = {
     "images": ("short_side", "long_side", "flip", "colour_jitter", "balance"),
     "optimizer": (
         "iterations", "optimizer", "lr", "backbone_lr_factor", "momentum", "weight_decay", "schedule", "steps",
-        "warmup", "loss_lambda", "ema", "precision", "images_per_pass",
+        "warmup", "loss_lambda", "normalise_targets", "ema", "precision", "images_per_pass",
     ),
     "run": ("seed", "device", "loaders", "checkpoint_every", "eval_every", "log_every"),
 }  # fmt: skip

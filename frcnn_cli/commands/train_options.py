@@ -145,6 +145,11 @@ OPTIONS = (
     option("--steps", type=Numbers(), default="30000", help="Iterations at which the learning rate falls to a tenth."),
     option("--warmup", type=COUNT, default=0, help="Iterations over which the learning rate rises."),
     option("--loss-lambda", type=NOT_NEGATIVE, default=1.0, help="Weight of the localisation loss."),
+    option(
+        "--normalise-targets/--raw-targets",
+        default=True,
+        help="Regression targets of zero mean and unit variance, as in the paper, or as they are.",
+    ),
     option("--dropout", type=FRACTION, default=0.5, help="After fc6 and fc7."),
     option(
         "--precision",
@@ -202,6 +207,7 @@ def training_config(given: dict[str, Any]) -> TrainingConfig:
             given["background_iou"],
         ),
         box_weight=given["loss_lambda"],
+        normalise_targets=given["normalise_targets"],
         scales=Scales(given["short_side"], given["long_side"]),
         flip_probability=given["flip"],
         colour_jitter=given["colour_jitter"],

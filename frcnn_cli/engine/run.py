@@ -107,12 +107,14 @@ def start_run(
     config: TrainingConfig,
     notes: dict[str, Any] | None = None,
 ) -> Run:
-    """A run at iteration 0; the regression targets' mean and spread are measured over the data set.
+    """A run at iteration 0; the regression targets' mean and spread are measured over the data set, if wanted.
 
     Raises:
         DataError: no image has an object, or proposals are missing.
     """
     mean, std = target_statistics(dataset.records, proposals, config.sampling.foreground_iou)
+    if not config.normalise_targets:
+        mean, std = torch.zeros(4), torch.ones(4)
     return Run(model, dataset.classes, normalisation, config, mean, std, notes=notes or {})
 
 

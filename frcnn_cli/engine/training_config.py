@@ -53,6 +53,7 @@ class TrainingConfig:
         schedule: of the learning rate.
         sampling: of RoIs.
         box_weight: lambda, the weight of the localisation loss.
+        normalise_targets: regression targets to zero mean and unit variance over the data set, as in the paper (2.3).
         scales: of the images.
         flip_probability: of mirroring an image.
         colour_jitter: brightness, contrast and saturation are each multiplied by 1 - x to 1 + x.
@@ -76,6 +77,7 @@ class TrainingConfig:
     schedule: Schedule = field(default_factory=Schedule)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     box_weight: float = 1.0
+    normalise_targets: bool = True
     scales: Scales = field(default_factory=Scales)
     flip_probability: float = 0.5
     colour_jitter: float = 0.0

@@ -225,6 +225,8 @@ def test_what_cannot_be_resumed(train, run_frcnn, tiny_voc, tmp_path):
         assert outcome.code == 2, (option, outcome.err)
         assert outcome.err.startswith(f"frcnn: {option} {value}: the run in {run} ")
         assert len(outcome.err.splitlines()) == 1
+    outcome = run_frcnn("train", "--resume", run, "--iterations", 2, "--raw-targets")
+    assert outcome.err == f"frcnn: --normalise-targets False: the run in {run} was begun with True\n"
     settings = (run / "config.toml").read_text()
     (run / "config.toml").write_text(settings.replace("fc-width = 16", "fc-width = 32"))
     outcome = run_frcnn("train", "--resume", run, "--iterations", 2)

@@ -374,6 +374,21 @@ def test_normalisation_of_the_targets_is_folded_into_what_is_saved(new_run, go, 
     assert not torch.allclose(saved_deltas, deltas, atol=0.05)
 
 
+def test_raw_targets_are_learnt_and_saved_as_they_are(new_run, go, tmp_path):
+    """Targets are a tenth as large then, and so the loss of a layer that begins near 0 is far smaller."""
+    config = replace(SHORT, lr=1e-9, log_every=1)
+    raw = new_run(replace(config, normalise_targets=False))
+    assert (raw.target_mean.tolist(), raw.target_std.tolist()) == ([0] * 4, [1] * 4)
+    losses = [
+        [float(row["loss_bbox"]) for row in rows_of(tmp_path / name) if row["loss_bbox"]]
+        for name, run in (("raw", raw), ("normalised", new_run(config)))
+        if go(run, tmp_path / name)
+    ]
+    assert all(0 < small < large / 5 for small, large in zip(*losses, strict=True))
+    saved = load_checkpoint(tmp_path / "raw" / "model.safetensors").state
+    assert torch.equal(saved["head.bbox_pred.weight"], raw.model.head.bbox_pred.weight)
+
+
 @pytest.mark.parametrize(
     ("backbone", "frozen", "learning"),
     [
