@@ -4,9 +4,10 @@
     python scripts/bench_training.py VOC --proposals train.npz --val-proposals val.npz --iterations 0 --accuracy 1000
 
 A step is an update of the default model (EfficientNet-Lite0, neck, two layers of 1,024) from two images of one short
-side and 64 RoIs of each: forward, loss, backward, AdamW. `torchvision_peer.py` says what theirs is made of; it runs in
-planes and channels-last, and is judged by the faster. All get the same batches, made by this package beforehand: what
-is compared is the step. (torchvision samples RoIs within the step; here it need not.)
+side and 64 RoIs of each: forward, loss, backward, AdamW. `training_steps.py` has ours, and ours with one thing changed;
+`torchvision_peer.py` says what theirs is made of. Theirs runs in planes and channels-last, and is judged by the faster.
+All get the same batches, made by this package beforehand: what is compared is the step. (torchvision samples RoIs
+within the step; here it need not.)
 
 Our step runs in a process of its own, as it does in `frcnn train`: freed memory is kept for the next step
 (`engine/allocator.py`). With memory handed back it is timed as well, in one process with torchvision's and the changes.
@@ -14,10 +15,10 @@ Our step runs in a process of its own, as it does in `frcnn train`: freed memory
 The timed images are of one size, the data set's commonest. On each batch every variant takes its turn (A B C A B C
 ...), and medians are compared: times depend on the machine, ratios hardly do.
 
-`--accuracy` trains this package's model and theirs from the same weights on the same batches, with the same learning
-rates, and measures both on --val-split by the same evaluation. Targets of the regression are normalised as each does
-it: here by their statistics, there by constants. This package's is trained twice, with one box a class as torchvision's
-has, and with one box for all classes as the bundled model has.
+`--accuracy` (`training_accuracy.py`) trains this package's model and theirs from the same weights on the same batches,
+with the same learning rates, and measures both on --val-split by the same evaluation. Targets of the regression are
+normalised as each does it: here by their statistics, there by constants. This package's is trained twice, with one box
+a class as torchvision's has, and with one box for all classes as the bundled model has.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,80 +43,28 @@ import torchvision
 from bench_sampling import of_one_size
 from rich.console import Console
 from rich.table import Column, Table
-from torch import Tensor, nn
-from torchvision_peer import TorchvisionPeer, peer_step, plain_backbone
+from training_accuracy import OURS, THEIRS, print_accuracy, train_all
+from training_steps import CHANGES, COMPILED, Setting, Step, our_step, their_step
 
-from frcnn_cli.core.backbones import DEFAULT_BACKBONE, backbone_config
 from frcnn_cli.core.losses import multi_task_loss
-from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
-from frcnn_cli.data.proposal_formats import Proposals, open_proposals
+from frcnn_cli.data.proposal_formats import open_proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.data.voc import load_voc
 from frcnn_cli.engine.allocator import keep_freed_memory
 from frcnn_cli.engine.averaging import WeightAverage
-from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches
-from frcnn_cli.engine.detector import Detector
-from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.proposer import ProposalConfig, propose_images
-from frcnn_cli.engine.run import Run, start_run
-from frcnn_cli.engine.trainer import training_step
-from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer, set_learning_rate
+from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer
 from frcnn_cli.files import atomic_write
 
-OURS, THEIRS = "this package", "torchvision's parts"
-CLASS_AGNOSTIC = f"{OURS}, one box for all classes"
 PLANES, CHANNELS_LAST = f"{THEIRS}, in planes", f"{THEIRS}, channels-last"
-COMPILED = "torch.compile"
 HANDED_BACK = f"{OURS}, memory handed back"
 WARM_UP = 2
 LIMIT = 600
 """Seconds that a step may take: torch.compile can lose itself in the algebra of shapes."""
 
-Step = Callable[[Batch, int], float]
-"""An update on a batch, given with its number; returns seconds."""
-
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What every variant starts from."""
-
-    dataset: Dataset
-    proposals: Proposals
-    config: TrainingConfig
-
-    def model(self, class_agnostic: bool = False) -> FastRCNN:
-        """ImageNet's weights, and the same random ones each time."""
-        torch.manual_seed(self.config.seed)
-        defaults = backbone_config(DEFAULT_BACKBONE)
-        architecture = Architecture(
-            DEFAULT_BACKBONE,
-            len(self.dataset.classes),
-            defaults.roi_size,
-            defaults.fc_width,
-            neck=defaults.neck,
-            class_agnostic=class_agnostic,
-        )
-        model = FastRCNN(architecture, self.config.dropout)
-        load_backbone_weights(model.backbone, DEFAULT_BACKBONE, "imagenet")
-        model.backbone.freeze()
-        return model.train().to(memory_format=torch.channels_last)
-
-    def batches(self) -> TrainingBatches:
-        config = self.config
-        normalisation = backbone_config(DEFAULT_BACKBONE).normalisation
-        return TrainingBatches(
-            self.dataset.records, self.proposals, normalisation, config.sampling, config.scales, 0.5, config.seed
-        )
-
-    def run(self, model: FastRCNN, config: TrainingConfig | None = None) -> Run:
-        """A run with plausible statistics of the targets: measuring them would take longer than a step."""
-        normalisation = backbone_config(DEFAULT_BACKBONE).normalisation
-        std = torch.tensor((0.1, 0.1, 0.2, 0.2))
-        return Run(model, self.dataset.classes, normalisation, config or self.config, torch.zeros(4), std)
 
 
 @click.command()
@@ -211,95 +160,6 @@ def make_proposals(dataset: Dataset, path: Path) -> Path:
     return path
 
 
-# --- the steps
-
-
-def our_step(
-    setting: Setting,
-    change: Callable[[FastRCNN], nn.Module] = lambda model: model,
-    build: Callable[[nn.Module, TrainingConfig], torch.optim.Optimizer] = build_optimizer,
-    **config: object,
-) -> Step:
-    """A step of this package, with its model changed in place or wrapped."""
-    inner = setting.model()
-    model = change(inner)
-    run = setting.run(inner, replace(setting.config, **config))
-    optimizer = build(inner, run.config)
-
-    def step(batch: Batch, number: int) -> float:
-        start = time.perf_counter()
-        training_step(model, batch, optimizer, run, "cpu")
-        return time.perf_counter() - start
-
-    return step
-
-
-def their_step(setting: Setting, memory_format: torch.memory_format) -> Step:
-    model = TorchvisionPeer(setting.model()).train().to(memory_format=memory_format)
-    optimizer = plain_adamw(model, setting.config)
-
-    def step(batch: Batch, number: int) -> float:
-        start = time.perf_counter()
-        peer_step(model, batch, optimizer, memory_format)
-        return time.perf_counter() - start
-
-    return step
-
-
-def plain_adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """torch's AdamW as it comes, not fused, with our groups of parameters: same rates, same decay."""
-    groups = [
-        {name: group[name] for name in ("params", "base", "weight_decay")}
-        for group in build_optimizer(model, config).param_groups
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr)
-
-
-class InPlanes(nn.Module):
-    """A model whose maps are planes, one after the other, as torch lays tensors out by itself."""
-
-    def __init__(self, model: FastRCNN) -> None:
-        super().__init__()
-        self.model = model.to(memory_format=torch.contiguous_format)
-
-    def forward(self, images: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model(images.contiguous(), rois)
-
-
-class TorchvisionRoIPool(nn.Module):
-    """torchvision's, in the place of ours."""
-
-    def __init__(self, ours: nn.Module) -> None:
-        super().__init__()
-        self.size, self.scale = ours.output_size, ours.spatial_scale
-
-    def forward(self, features: Tensor, rois: Tensor) -> Tensor:
-        return torchvision.ops.roi_pool(features, rois, self.size, self.scale)
-
-
-def with_torchvision_pooling(model: FastRCNN) -> FastRCNN:
-    """The same outputs, by other code."""
-    model.roi_pool = TorchvisionRoIPool(model.roi_pool)
-    return model
-
-
-def with_plain_norms(model: FastRCNN) -> FastRCNN:
-    """Batch norm is a pass of its own."""
-    model.backbone = plain_backbone(model.backbone).train().to(memory_format=torch.channels_last)
-    return model
-
-
-CHANGES: dict[str, Callable[[Setting], Step]] = {
-    "batch norm not absorbed": partial(our_step, change=with_plain_norms),
-    "planes instead of channels-last": partial(our_step, change=InPlanes),
-    "RoI pooling of torchvision": partial(our_step, change=with_torchvision_pooling),
-    "AdamW not fused": partial(our_step, build=plain_adamw),
-    "bfloat16 (autocast)": partial(our_step, precision="bfloat16"),
-    f"{COMPILED}, one shape": partial(our_step, change=partial(torch.compile, dynamic=False)),
-    f"{COMPILED}, dynamic shapes": partial(our_step, change=partial(torch.compile, dynamic=True)),
-}
-
-
 def serve(setting: Setting) -> None:
     """Our step as `frcnn train` runs it: numbers of batches come in, seconds go out, a line each."""
     keep_freed_memory()
@@ -325,9 +185,6 @@ def elsewhere(command: list[str]) -> Iterator[Step]:
         finally:
             with suppress(OSError):  # it has ended already
                 process.stdin.close()
-
-
-# --- timing
 
 
 def time_steps(
@@ -436,81 +293,6 @@ def time_parts(setting: Setting, iterations: int) -> dict[str, float]:
     return {part: statistics.median(values[WARM_UP:]) for part, values in seconds.items()}
 
 
-# --- accuracy
-
-
-def train_all(setting: Setting, val_set: Dataset, val_proposals: Proposals) -> Iterator[tuple[str, dict[str, float]]]:
-    """Train each from the same weights on the same batches; yield its mAP and seconds as soon as they are known."""
-    for name, class_agnostic in ((OURS, False), (CLASS_AGNOSTIC, True)):
-        yield name, train_ours(name, setting, class_agnostic, val_set, val_proposals)
-
-    config = setting.config
-    peer = TorchvisionPeer(setting.model()).train().to(memory_format=torch.channels_last)
-    their_adamw = plain_adamw(peer, config)
-    seconds = _train(
-        THEIRS, setting, lambda batch: peer_step(peer, batch, their_adamw, torch.channels_last), their_adamw
-    )
-    detector = Detector(
-        peer.eval(),
-        setting.dataset.classes,
-        backbone_config(DEFAULT_BACKBONE).normalisation,
-        config.scales.short_sides[0],
-        config.scales.long_side,
-    )
-    yield THEIRS, _measure(THEIRS, detector, val_set, val_proposals, seconds)
-
-
-def train_ours(
-    name: str, setting: Setting, class_agnostic: bool, val_set: Dataset, val_proposals: Proposals
-) -> dict[str, float]:
-    """This package's mAP and seconds."""
-    err.print("statistics of the regression targets are measured")
-    model, normalisation = setting.model(class_agnostic), backbone_config(DEFAULT_BACKBONE).normalisation
-    run = start_run(model, normalisation, setting.dataset, setting.proposals, setting.config)
-    optimizer = build_optimizer(model, setting.config)
-
-    def step(batch: Batch) -> float:
-        losses = training_step(model, batch, optimizer, run, "cpu")
-        run.iteration += 1
-        return losses["loss"]
-
-    seconds = _train(name, setting, step, optimizer)
-    return _measure(name, Detector.from_checkpoint(run.checkpoint()), val_set, val_proposals, seconds)
-
-
-def _train(name: str, setting: Setting, step: Callable[[Batch], float], optimizer: torch.optim.Optimizer) -> float:
-    """Seconds of all the steps, batches apart."""
-    config = setting.config
-    torch.manual_seed(config.seed)  # dropout
-    batches = setting.batches()
-    total, losses = 0.0, []
-    for number in range(config.iterations):
-        set_learning_rate(optimizer, config.lr * config.schedule.factor(number, config.iterations))
-        batch = batches[number]
-        start = time.perf_counter()
-        losses.append(step(batch))
-        total += time.perf_counter() - start
-        if (number + 1) % 50 == 0 or number + 1 == config.iterations:
-            err.print(
-                f"{name}: iteration {number + 1}/{config.iterations}  loss {statistics.mean(losses[-50:]):.4f}  "
-                f"{(number + 1) / total:.2f} it/s"
-            )
-    return total
-
-
-def _measure(
-    name: str, detector: Detector, val_set: Dataset, val_proposals: Proposals, seconds: float
-) -> dict[str, float]:
-    err.print(f"{name}: measured on {val_set.name}, {len(val_set)} images")
-    start = time.perf_counter()
-    mean_ap = evaluate_dataset(detector, val_set, val_proposals).ap.mean_ap
-    err.print(f"{name}: mAP {mean_ap:.4f} ({time.perf_counter() - start:.0f} s)")
-    return {"mAP": mean_ap, "seconds": seconds}
-
-
-# --- what is printed
-
-
 def _table(*columns: str) -> Table:
     return Table(columns[0], *(Column(name, justify="right") for name in columns[1:]))
 
@@ -542,20 +324,6 @@ def print_times(figures: dict, iterations: int) -> None:
             value = medians[name]
             table.add_row(name, f"fails: {value}" if isinstance(value, str) else f"{value / base:.2f} times as long")
         console.print(table)
-
-
-def print_accuracy(accuracy: dict, val_set: Dataset) -> None:
-    """What all reach."""
-    table = _table("trained with", "mAP", "iterations a second")
-    for name in (OURS, CLASS_AGNOSTIC, THEIRS):
-        result = accuracy[name]
-        table.add_row(name, f"{result['mAP']:.4f}", f"{accuracy['iterations'] / result['seconds']:.2f}")
-    console = Console(highlight=False, soft_wrap=True, width=120)
-    console.print(table)
-    console.print(
-        f"{accuracy['iterations']} iterations from the same weights on the same batches, learning rate "
-        f"{accuracy['lr']:g} (cosine, warm-up 100); {val_set.name}, {len(val_set)} images"
-    )
 
 
 if __name__ == "__main__":
