@@ -43,6 +43,7 @@ ABLATIONS = (
     Ablation("seed", "other random numbers", "--seed 2"),
     Ablation("class-boxes", "one box a class, not one for all", "--class-boxes"),
     Ablation("fixed", "no convolution learns, as in SPPnet", "--backbone-lr-factor 0"),
+    Ablation("slow-body", "convolutions learn at a tenth of the head's rate, not 0.3", "--backbone-lr-factor 0.1"),
     Ablation("one-rate", "convolutions learn at the head's rate", "--backbone-lr-factor 1"),
     Ablation("rate-high", "learning rate 1e-3", "--lr 1e-3"),
     Ablation("rate-low", "learning rate 2.5e-4", "--lr 2.5e-4"),
