@@ -31,7 +31,6 @@ from frcnn_cli.pictures import draw_detections
 @click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
 @click.option("--score", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least to report.")
 @click.option("--max-detections", type=click.IntRange(1), default=100, show_default=True, help="An image.")
-@click.option("--proposals", type=PATH, metavar="FILE", help=".npz, .mat or .pkl.  [default: made here]")
 @click.option("--save-dir", type=PATH, metavar="DIR", help="Write pictures with the detections drawn in.")
 @detection_options
 @json_option
@@ -42,7 +41,6 @@ def detect(
     weights: Path | None,
     score: float,
     max_detections: int,
-    proposals: Path | None,
     save_dir: Path | None,
     as_json: bool,
     device: str,
@@ -63,7 +61,7 @@ def detect(
     if not paths:
         raise DataError("\n".join(faults))
     pictures = picture_paths(paths, save_dir) if save_dir else {}
-    file = open_proposals(proposals) if proposals else None
+    file = open_proposals(how.proposals) if how.proposals else None
     detector = Detector.load(weights, pick_device(device))
     results: dict[Path, ImageResult] = {}
     interrupted = False

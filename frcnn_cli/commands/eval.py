@@ -31,7 +31,6 @@ from frcnn_cli.metrics.voc_files import write_voc_results
 @click.command("eval")
 @click.option("--split", default="test", show_default=True, help="The list of --voc to read.")
 @click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
-@click.option("--proposals", type=PATH, metavar="FILE", help=".npz, .mat or .pkl.  [default: made here]")
 @click.option(
     "--metric",
     type=click.Choice(["voc", "voc07"]),
@@ -49,7 +48,6 @@ def eval(
     how: DetectionOptions,
     split: str,
     weights: Path | None,
-    proposals: Path | None,
     metric: str,
     output: Path | None,
     as_json: bool,
@@ -67,7 +65,7 @@ def eval(
     """
     config = how.apply(EVALUATION)
     dataset = data.load(split)
-    file = open_proposals(proposals) if proposals else None
+    file = open_proposals(how.proposals) if how.proposals else None
     detector = Detector.load(weights, pick_device(device))
     evaluation = evaluate_dataset(detector, dataset, file, metric, config, progress_bar("eval"), current())
     if evaluation is None:

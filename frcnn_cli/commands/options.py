@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -206,8 +206,10 @@ def proposal_options(command: F) -> F:
 
 @dataclass(frozen=True)
 class DetectionOptions:
-    """How closely images are looked at, and what is made of boxes that overlap."""
+    """Where proposals come from, how closely images are looked at, and what is made of boxes that overlap."""
 
+    proposals: Path | None
+    mode: str | None
     nms: float
     short_side: int | None
     scales: tuple[int, ...] | None
@@ -219,14 +221,17 @@ class DetectionOptions:
         """The configuration, with these options in the place of its own.
 
         Raises:
-            UsageError: both one scale and several are given, or none of several.
+            UsageError: both one scale and several are given, or none of several; a mode for proposals that are made.
         """
+        if self.mode and self.proposals:
+            raise UsageError(f"--mode {self.mode}: --proposals has them, so none are made; give one of the two")
         if self.scales == ():
             raise UsageError("--scales needs a number")
         if self.short_side and self.scales:
             raise UsageError("--short-side is one scale, --scales are several: give one of the two")
         return replace(
             config,
+            proposal_mode=self.mode or config.proposal_mode,
             nms_threshold=self.nms,
             short_sides=(self.short_side,) if self.short_side else self.scales or (),
             long_side=self.long_side,
@@ -236,10 +241,11 @@ class DetectionOptions:
 
 
 def detection_options(command: F) -> F:
-    """--nms, --short-side, --scales, --long-side, --flip-test and --box-voting, as `DetectionOptions` named `how`."""
+    """The options that make a `DetectionOptions`, which the command gets as `how`."""
 
-    def gather(nms, short_side, scales, long_side, flip_test, box_voting, **others):
-        return command(how=DetectionOptions(nms, short_side, scales, long_side, flip_test, box_voting), **others)
+    def gather(**given):
+        how = DetectionOptions(**{field.name: given.pop(field.name) for field in fields(DetectionOptions)})
+        return command(how=how, **given)
 
     gather.__name__, gather.__doc__ = command.__name__, command.__doc__
     gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
@@ -281,6 +287,12 @@ def detection_options(command: F) -> F:
             show_default=True,
             help="The most that detections of a class overlap.",
         ),
+        click.option(
+            "--mode",
+            type=click.Choice(list(MODES)),
+            help="Of selective search, where there is no file of proposals.  [default: fast]",
+        ),
+        click.option("--proposals", type=PATH, metavar="FILE", help=".npz, .mat or .pkl.  [default: made here]"),
     ):
         gather = option(gather)
     return gather  # type: ignore[return-value]

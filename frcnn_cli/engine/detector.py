@@ -38,6 +38,7 @@ class DetectionConfig:
             `short_sides`; for 600 and 1000, and scales up to 1200, that is the paper's 2000.
         flip: average with the scores and boxes of the mirrored image.
         box_voting: see `core.detection.vote`.
+        proposal_mode: of selective search, where no file has proposals.
     """
 
     score_threshold: float = 0.5
@@ -47,6 +48,7 @@ class DetectionConfig:
     long_side: int | None = None
     flip: bool = False
     box_voting: bool = False
+    proposal_mode: str = "fast"
 
 
 @dataclass(frozen=True)
@@ -179,15 +181,16 @@ def detect_image(
         image: uint8 RGB [H, W, 3].
         image_id: its name in the proposal file.
         proposals: a proposal file; None to make proposals here.
-        config: thresholds.
+        config: how.
 
     Raises:
         DataError: the proposal file does not fit the image.
     """
     height, width = image.shape[:2]
     start = time.perf_counter()
-    boxes = selective_search(image) if proposals is None else proposals.get(image_id, width, height)
+    made = proposals is None
+    boxes = selective_search(image, config.proposal_mode) if made else proposals.get(image_id, width, height)
     proposed = time.perf_counter()
     found = detector.detect(image, boxes, config)
-    seconds = Seconds(proposed - start if proposals is None else None, time.perf_counter() - proposed)
+    seconds = Seconds(proposed - start if made else None, time.perf_counter() - proposed)
     return ImageResult(width, height, found, seconds)

@@ -54,7 +54,7 @@ def evaluate_dataset(
         dataset: images and objects.
         proposals: a proposal file; None to make proposals image by image.
         metric: ``voc`` or ``voc07``.
-        config: thresholds.
+        config: how.
         track: passes the images through one by one, for a progress display.
         processes: those that divide the images among themselves.
 

@@ -117,6 +117,22 @@ def test_proposals_from_a_file(detect, image, tiny_proposals_path):
     assert stored["detections"] == made["detections"]
 
 
+@pytest.mark.parametrize("mode", ["single", "quality"])
+def test_mode_of_the_proposals(detect, run_frcnn, image, tmp_path, mode):
+    """As with a file of that mode, and not as with the default."""
+    path = tmp_path / "p.npz"
+    assert run_frcnn("propose", image, "--mode", mode, "-o", path).code == 0
+    of_file, made, by_default = (
+        json.loads(detect(image, "--json", *options).out)[0]["detections"]
+        for options in (("--proposals", path), ("--mode", mode), ())
+    )
+    assert made == of_file
+    assert made != by_default
+    both = detect(image, "--proposals", path, "--mode", mode)
+    assert both.code == 2
+    assert both.err == f"frcnn: --mode {mode}: --proposals has them, so none are made; give one of the two\n"
+
+
 @pytest.mark.parametrize("suffix", [".mat", ".pkl"])
 def test_proposals_from_another_tool_s_file(detect, image, tmp_path, suffix):
     path = tmp_path / f"p{suffix}"
