@@ -21,7 +21,7 @@ demo: setup ## find the objects in the bundled photographs; pictures go to demo/
 	$(BIN)/frcnn detect tests/data/JPEGImages --save-dir demo
 
 test: setup ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## check format and style
 	$(BIN)/ruff format --check .

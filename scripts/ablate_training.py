@@ -43,7 +43,6 @@ ABLATIONS = (
     Ablation("seed", "other random numbers", "--seed 2"),
     Ablation("class-boxes", "one box a class, not one for all", "--class-boxes"),
     Ablation("fixed", "no convolution learns, as in SPPnet", "--backbone-lr-factor 0"),
-    Ablation("slow-body", "convolutions learn at a tenth of the head's rate, not 0.3", "--backbone-lr-factor 0.1"),
     Ablation("one-rate", "convolutions learn at the head's rate", "--backbone-lr-factor 1"),
     Ablation("rate-high", "learning rate 1e-3", "--lr 1e-3"),
     Ablation("rate-low", "learning rate 2.5e-4", "--lr 2.5e-4"),
@@ -52,16 +51,12 @@ ABLATIONS = (
     Ablation("no-warmup", "no warm-up", "--warmup 0"),
     Ablation("dropout", "dropout 0.5", "--dropout 0.5"),
     Ablation("no-average", "no moving average of the weights", "--ema 0"),
-    Ablation("background", "background RoIs of IoU 0 to 0.5, not 0.1 to 0.5", "--background-iou 0 0.5"),
-    Ablation("half-foreground", "up to half of the RoIs foreground", "--foreground-fraction 0.5"),
     Ablation("more-rois", "256 RoIs of 2 images", "--rois-per-batch 256"),
     Ablation("lambda", "localisation loss weighed twice", "--loss-lambda 2"),
     Ablation("raw-targets", "regression targets not normalised", "--raw-targets"),
     Ablation("one-scale", "short side 320 only", "--short-side 320"),
-    Ablation("no-neck", "the last stage's map alone, no neck", "--neck 0"),
     Ablation("narrow", "fc6 and fc7 of 512", "--fc-width 512"),
     Ablation("no-jitter", "no colour jitter", "--colour-jitter 0"),
-    Ablation("no-balance", "every image as often", "--balance 0"),
 )
 
 
