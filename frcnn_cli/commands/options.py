@@ -221,7 +221,7 @@ class DetectionOptions:
         """The configuration, with these options in the place of its own.
 
         Raises:
-            UsageError: both one scale and several are given, or none of several; a mode for proposals that are made.
+            UsageError: both one scale and several are given, none of several, or a mode beside a file of proposals.
         """
         if self.mode and self.proposals:
             raise UsageError(f"--mode {self.mode}: --proposals has them, so none are made; give one of the two")
