@@ -36,9 +36,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from tqdm import tqdm
 
-from frcnn_cli.data.proposal_files import write_proposals
+from frcnn_cli.data.formats.voc import load_voc
+from frcnn_cli.data.proposals.npz import write_proposals
 from frcnn_cli.data.samples import ImageRecord
-from frcnn_cli.data.voc import load_voc
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write
 from frcnn_cli.metrics.proposal_recall import ProposalRecall

@@ -29,12 +29,12 @@ from rich.table import Column, Table
 from frcnn_cli.core.backbones import backbone_config
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
-from frcnn_cli.data.proposal_formats import Proposals, open_proposals
+from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
+from frcnn_cli.data.proposals import Proposals, open_proposals
 from frcnn_cli.data.samples import ImageRecord
-from frcnn_cli.data.voc import VOC_CLASSES, load_voc
 from frcnn_cli.engine.batches import Scales, TrainingBatches
 from frcnn_cli.engine.proposer import ProposalConfig, propose_images
-from frcnn_cli.engine.run import Run
+from frcnn_cli.engine.run_state import Run
 from frcnn_cli.engine.trainer import training_step
 from frcnn_cli.engine.training_config import TrainingConfig, build_optimizer
 

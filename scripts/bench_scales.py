@@ -23,9 +23,9 @@ from rich.table import Table
 
 from frcnn_cli.commands.console import progress_bar
 from frcnn_cli.data.detections import Detections
+from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_formats import open_proposals
-from frcnn_cli.data.voc import load_voc
+from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.engine.detector import DetectionConfig, Detector
 from frcnn_cli.engine.evaluator import EVALUATION
 from frcnn_cli.files import atomic_write

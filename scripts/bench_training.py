@@ -48,9 +48,9 @@ from training_steps import CHANGES, COMPILED, Setting, Step, our_step, their_ste
 
 from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.sampling import SamplingConfig
-from frcnn_cli.data.proposal_formats import open_proposals
+from frcnn_cli.data.formats.voc import load_voc
+from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.data.voc import load_voc
 from frcnn_cli.engine.allocator import keep_freed_memory
 from frcnn_cli.engine.averaging import WeightAverage
 from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches

@@ -21,11 +21,11 @@ from rich.table import Table
 
 from frcnn_cli.commands.console import progress_bar
 from frcnn_cli.core.boxes import iou
-from frcnn_cli.data.decoding import check_images
+from frcnn_cli.data.checks import check_images
 from frcnn_cli.data.detections import Detections
-from frcnn_cli.data.proposal_formats import Proposals, open_proposals
+from frcnn_cli.data.formats.voc import load_voc
+from frcnn_cli.data.proposals import Proposals, open_proposals
 from frcnn_cli.data.samples import Dataset, Objects
-from frcnn_cli.data.voc import load_voc
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.metrics.average_precision import evaluate

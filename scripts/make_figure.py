@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from frcnn_cli.data.images import load_image, save_image
+from frcnn_cli.drawing.boxes import draw_detections
 from frcnn_cli.engine.detector import DetectionConfig, Detector, detect_image
-from frcnn_cli.pictures import draw_detections
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "tests" / "data" / "JPEGImages"
 ROWS = (("dog_bicycle", "horses", "kitten"), ("person_dog_horse", "sheep", "wine"))

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.samples import ImageRecord
-from frcnn_cli.data.voc import load_voc
 from frcnn_cli.metrics.proposal_recall import ProposalRecall
 from proposals import MODES, ranking, selective_search
 from proposals.selective_search import ALL, FILL, MIN_SIDE, NO_COLOUR, SIZE, WORKING_AREA, Mode

@@ -13,12 +13,12 @@ from torchvision_peer import TorchvisionPeer, peer_step
 from training_steps import Setting, plain_adamw
 
 from frcnn_cli.core.backbones import DEFAULT_BACKBONE, backbone_config
-from frcnn_cli.data.proposal_formats import Proposals
+from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.batches import Batch
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.run import start_run
+from frcnn_cli.engine.run_state import start_run
 from frcnn_cli.engine.trainer import training_step
 from frcnn_cli.engine.training_config import build_optimizer, set_learning_rate
 

@@ -14,11 +14,11 @@ from torchvision_peer import TorchvisionPeer, peer_step, plain_backbone
 
 from frcnn_cli.core.backbones import DEFAULT_BACKBONE, backbone_config
 from frcnn_cli.core.model import Architecture, FastRCNN
-from frcnn_cli.data.proposal_formats import Proposals
+from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Batch, TrainingBatches
-from frcnn_cli.engine.run import Run
+from frcnn_cli.engine.run_state import Run
 from frcnn_cli.engine.trainer import training_step
 from frcnn_cli.engine.training_config import TrainingConfig, build_optimizer
 

@@ -21,9 +21,9 @@ from hypothesis import settings
 from PIL import Image
 
 from frcnn_cli.cli import main
-from frcnn_cli.data.proposal_files import ProposalFile
+from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
+from frcnn_cli.data.proposals.npz import ProposalFile
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.data.voc import VOC_CLASSES, load_voc
 from frcnn_cli.engine.proposer import ProposalConfig, propose_images
 
 if not torch.cuda.is_available():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from frcnn_cli.data.voc import VOC_CLASSES, load_voc
+from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
 from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.detector import BUNDLED_MODEL, Detector
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frcnn_cli.cli import main
-from frcnn_cli.data.proposal_files import ProposalFile, write_proposals
+from frcnn_cli.data.proposals.npz import ProposalFile, write_proposals
 from frcnn_cli.engine import distributed
 from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.distributed import Processes

@@ -20,10 +20,10 @@ from frcnn_cli.commands.options import (
 )
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import find_images, load_image, save_image
-from frcnn_cli.data.proposal_formats import open_proposals
+from frcnn_cli.data.proposals import open_proposals
+from frcnn_cli.drawing.boxes import draw_detections
 from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_image
 from frcnn_cli.errors import DataError, FrcnnError, Interrupted
-from frcnn_cli.pictures import draw_detections
 
 
 @click.command()

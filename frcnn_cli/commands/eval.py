@@ -20,12 +20,12 @@ from frcnn_cli.commands.options import (
     json_option,
     pick_device,
 )
-from frcnn_cli.data.proposal_formats import open_proposals
+from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.data.samples import Dataset
+from frcnn_cli.data.writers.voc_results import write_voc_results
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import EVALUATION, Evaluation, evaluate_dataset
-from frcnn_cli.metrics.voc_files import write_voc_results
 
 
 @click.command("eval")

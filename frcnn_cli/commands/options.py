@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from frcnn_cli.commands.console import progress_bar
-from frcnn_cli.data.coco import load_coco
-from frcnn_cli.data.decoding import check_images
-from frcnn_cli.data.proposal_shards import Shard
+from frcnn_cli.data.checks import check_images
+from frcnn_cli.data.formats.coco import load_coco
+from frcnn_cli.data.formats.voc import load_voc
+from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.data.voc import load_voc
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.errors import DatasetFaults, UsageError
 from proposals import MODES

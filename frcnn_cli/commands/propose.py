@@ -11,9 +11,9 @@ from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.options import PATH, SHARD, DatasetOptions, dataset_options, proposal_options
 from frcnn_cli.commands.propose_report import ReportOptions, report_options
 from frcnn_cli.data.images import find_images, image_size
-from frcnn_cli.data.proposal_formats import known_suffix, open_proposals
-from frcnn_cli.data.proposal_formats.conversion import convert_proposals
-from frcnn_cli.data.proposal_shards import Shard
+from frcnn_cli.data.proposals import known_suffix, open_proposals
+from frcnn_cli.data.proposals.conversion import convert_proposals
+from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.proposer import ImageFile, Item, ProposalConfig, propose_images
 from frcnn_cli.errors import UsageError

@@ -18,14 +18,14 @@ from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.options import PATH, json_option
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import load_image, save_image
-from frcnn_cli.data.proposal_formats import Proposals, known_suffix, open_proposals
+from frcnn_cli.data.proposals import Proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
+from frcnn_cli.drawing.proposals import draw_best_proposals, draw_first_proposals, draw_segments, together
 from frcnn_cli.engine.proposal_coverage import measure_coverage
 from frcnn_cli.engine.proposer import Item, ProposalConfig
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.metrics.proposal_recall import Coverage
-from frcnn_cli.proposal_pictures import draw_best_proposals, draw_first_proposals, draw_segments, together
 from proposals import MODES, segments
 
 F = TypeVar("F", bound=Callable)
@@ -151,7 +151,7 @@ def report_coverage(dataset: Dataset, file: Proposals, coverage: Coverage, as_js
         f"classes with {coverage.counts[-1]} proposals, their mean ABO is MABO"
     )
     if plot:
-        from frcnn_cli.proposal_plot import plot_coverage  # matplotlib takes its time to import
+        from frcnn_cli.drawing.proposal_plot import plot_coverage  # matplotlib takes its time to import
 
         plot_coverage(coverage, f"{dataset.name}: {coverage.num_objects} objects, {file.path.name}", plot)
         err.print(f"plot in {plot}")

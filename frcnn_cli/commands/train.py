@@ -22,7 +22,7 @@ from frcnn_cli.engine.allocator import keep_freed_memory
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.engine.run import MODEL_FILE, STATE_FILE, Run, restore_run, start_run
+from frcnn_cli.engine.run_state import MODEL_FILE, STATE_FILE, Run, restore_run, start_run
 from frcnn_cli.engine.trainer import Validation
 from frcnn_cli.engine.trainer import train as run_training
 from frcnn_cli.engine.training_config import TrainingConfig

@@ -12,7 +12,7 @@ import numpy as np
 from frcnn_cli.commands.console import err
 from frcnn_cli.commands.options import DatasetOptions, report_skipped
 from frcnn_cli.commands.propose import make_proposals
-from frcnn_cli.data.proposal_formats import Proposals, has_proposals, known_suffix, open_proposals
+from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
 from frcnn_cli.engine.proposer import ProposalConfig

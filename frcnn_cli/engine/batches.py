@@ -22,7 +22,7 @@ from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.boxes import clip, encode, flip
 from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_formats import Proposals
+from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.data.transforms import jitter_colours, mirror, resize, scale_to, scaled_size
 from frcnn_cli.engine.distributed import ALONE, Processes

@@ -13,10 +13,10 @@ from torch import Tensor
 from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.model import FastRCNN
-from frcnn_cli.core.views import assign_levels, score_both_ways
+from frcnn_cli.core.pyramid import assign_levels, score_both_ways
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_formats import Proposals
+from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.transforms import resize, scale_to
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from proposals import selective_search

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frcnn_cli.data.detections import Detections
-from frcnn_cli.data.proposal_formats import Proposals
+from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.engine.detector import DetectionConfig, Detector, detect_file
 from frcnn_cli.engine.distributed import ALONE, Processes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from frcnn_cli.data.proposal_formats import Proposals
+from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.errors import DataError
 from frcnn_cli.metrics.proposal_recall import COUNTS, Coverage, ProposalRecall

@@ -16,7 +16,7 @@ from typing import Protocol
 import cv2
 
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.partial_proposals import PartialProposals
+from frcnn_cli.data.proposals.partial import PartialProposals
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.errors import DataError, Interrupted
 from proposals import VERSION, selective_search

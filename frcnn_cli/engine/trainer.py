@@ -13,7 +13,7 @@ import torch
 
 from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import FastRCNN
-from frcnn_cli.data.proposal_formats import Proposals
+from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.engine.averaging import WeightAverage
 from frcnn_cli.engine.batches import Batch, TrainingBatches, derived_seed
@@ -23,7 +23,7 @@ from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.interrupts import delayed_interrupt
 from frcnn_cli.engine.loading import prepared_batches
-from frcnn_cli.engine.run import MODEL_FILE, STATE_FILE, Run, save_run
+from frcnn_cli.engine.run_state import MODEL_FILE, STATE_FILE, Run, save_run
 from frcnn_cli.engine.training_config import PRECISIONS, build_optimizer, build_scaler, set_learning_rate
 from frcnn_cli.engine.training_log import LOG_FILE, PLOT_FILE, TrainingLog, Window, draw_curves
 from frcnn_cli.errors import DataError, Interrupted

@@ -163,7 +163,7 @@ def draw_curves(folder: Path) -> Path:
     Raises:
         DataError: there is no log, nothing is in it yet, or the plot cannot be written.
     """
-    from frcnn_cli.training_plot import plot_curves  # matplotlib takes its time to import
+    from frcnn_cli.drawing.training_plot import plot_curves  # matplotlib takes its time to import
 
     curves = read_curves(folder / LOG_FILE)
     plot_curves(curves, folder.resolve().name, folder / PLOT_FILE)

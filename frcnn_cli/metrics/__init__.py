@@ -1,1 +1,1 @@
-"""How good detections are: average precision by the rules of VOC and COCO, and VOC's files of results."""
+"""How good detections and proposals are, as pure functions of arrays: average precision (VOC, COCO), recall."""

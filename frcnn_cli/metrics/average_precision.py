@@ -16,7 +16,7 @@ average         area under the envelope, or 11 recall levels        101 recall l
 Areas. VOC's boxes are 1-based and include their last pixel, so its areas are counted with +1. Our continuous box
 (x1, y1, x2, y2) is VOC's (x1 + 1, y1 + 1, x2, y2), whose width is x2 - (x1 + 1) + 1 = x2 - x1: VOC's +1 areas *are* the
 continuous areas, and the same holds for intersections and for the fractional corners of detections. So one IoU serves
-both. Only files of results differ from what is evaluated here, as their corners are rounded (see `voc_files`).
+both. Only files of results differ from what is evaluated here, as their corners are rounded (see `data.writers.voc_results`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from frcnn_cli.data.boxes import box_iou
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.samples import Objects
 
@@ -233,28 +234,6 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, metric: Metric 
     levels = VOC07_RECALLS if metric == "voc07" else COCO_RECALLS
     reached = np.searchsorted(recall, levels, side="left")  # D where a level is never reached: precision 0
     return float(np.append(envelope, 0.0)[reached].mean())
-
-
-def box_iou(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray | None = None) -> np.ndarray:
-    """Intersection over union of continuous boxes.
-
-    Args:
-        boxes: float [N, 4], xyxy in pixels.
-        others: float [M, 4].
-        crowd: bool [M]; where set, the intersection is divided by the area of the box of ``boxes`` instead of the union
-            (COCO: a detection anywhere inside a crowd overlaps it fully).
-
-    Returns:
-        float64 [N, M] in [0, 1]; 0 for boxes without area.
-    """
-    a, b = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    intersection = np.prod(np.maximum(sides, 0.0), axis=-1)
-    area, other_area = np.prod(a[..., 2:] - a[..., :2], axis=-1), np.prod(b[..., 2:] - b[..., :2], axis=-1)
-    union = area + other_area - intersection
-    if crowd is not None:
-        union = np.where(crowd, area, union)
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=intersection > 0)
 
 
 def _match_coco_class(

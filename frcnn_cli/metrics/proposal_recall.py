@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frcnn_cli.metrics.average_precision import COCO_THRESHOLDS, box_iou
+from frcnn_cli.data.boxes import box_iou
+from frcnn_cli.metrics.average_precision import COCO_THRESHOLDS
 
 COUNTS = (10, 20, 50, 100, 200, 500, 1000, 2000)
 """Numbers of proposals that are looked at, the best ones each time."""

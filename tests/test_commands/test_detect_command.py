@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from frcnn_cli.core.boxes import iou
+from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_files import ImageProposals, write_proposals
-from frcnn_cli.data.proposal_formats import write_images
-from frcnn_cli.data.voc import VOC_CLASSES, load_voc
+from frcnn_cli.data.proposals import write_images
+from frcnn_cli.data.proposals.npz import ImageProposals, write_proposals
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from frcnn_cli.data.detections import Detections
+from frcnn_cli.data.writers.voc_results import read_voc_results
 from frcnn_cli.engine.detector import DetectionConfig, Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.metrics.average_precision import evaluate
-from frcnn_cli.metrics.voc_files import read_voc_results
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_files import write_proposals
-from frcnn_cli.data.voc import load_voc
+from frcnn_cli.data.proposals.npz import write_proposals
 
 QUICK = ("--mode", "single", "--max-proposals", 40, "--workers", 1)
 NUMBER = r"\s*│\s*".join([""] + [r"(\d[\d.]*)"] * 6)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from frcnn_cli.data.proposal_files import ProposalFile
-from frcnn_cli.data.proposal_formats import open_proposals
+from frcnn_cli.data.proposals import open_proposals
+from frcnn_cli.data.proposals.npz import ProposalFile
 
 QUICK = ("--mode", "single", "--max-proposals", 40, "--workers", 1)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frcnn_cli.data.proposal_files import write_proposals
-from frcnn_cli.data.voc import load_voc
-from frcnn_cli.metrics.average_precision import box_iou
+from frcnn_cli.data.boxes import box_iou
+from frcnn_cli.data.formats.voc import load_voc
+from frcnn_cli.data.proposals.npz import write_proposals
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from frcnn_cli.core.model import (
 )
 from frcnn_cli.core.svd import LowRankLinear, compress
 from frcnn_cli.engine.batches import Batch
-from frcnn_cli.engine.run import Run
+from frcnn_cli.engine.run_state import Run
 from frcnn_cli.engine.trainer import training_step
 from frcnn_cli.engine.training_config import TrainingConfig, build_optimizer
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_files import ProposalFile, write_proposals
+from frcnn_cli.data.proposals.npz import ProposalFile, write_proposals
 from frcnn_cli.data.samples import ImageRecord, Objects
 from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches, repeat_factors, target_statistics
 from frcnn_cli.engine.distributed import ALONE, Processes

@@ -11,7 +11,7 @@ from PIL import Image
 
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.proposal_files import ProposalFile, write_proposals
+from frcnn_cli.data.proposals.npz import ProposalFile, write_proposals
 from frcnn_cli.data.transforms import mirror
 from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_file
 from frcnn_cli.errors import DataError

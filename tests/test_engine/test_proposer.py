@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from frcnn_cli.data.proposal_files import ProposalFile
-from frcnn_cli.data.proposal_formats import open_proposals
+from frcnn_cli.data.proposals import open_proposals
+from frcnn_cli.data.proposals.npz import ProposalFile
 from frcnn_cli.engine.proposer import ImageFile, ProposalConfig, propose_images
 from frcnn_cli.errors import DataError
 from proposals import selective_search

@@ -16,13 +16,13 @@ import torch
 from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
-from frcnn_cli.data.voc import load_voc
+from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Scales, TrainingBatches
 from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.detector import DetectionConfig, Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.run import Run, restore_run, start_run
+from frcnn_cli.engine.run_state import Run, restore_run, start_run
 from frcnn_cli.engine.trainer import COLUMNS, Validation, train, training_step
 from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer, build_scaler
 from frcnn_cli.errors import DataError, Interrupted

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from frcnn_cli.data.boxes import box_iou
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.samples import Objects
 from frcnn_cli.metrics.average_precision import (
     average_precision,
-    box_iou,
     coco_average_precision,
     evaluate,
     match_detections,

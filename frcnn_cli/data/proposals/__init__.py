@@ -1,0 +1,84 @@
+"""Proposal files of every format, opened and written by their suffix: .npz (ours), .mat (fast-rcnn), .pkl (detectron2).
+
+All of them are read as continuous xyxy; each format's own convention is stated, and ends, in its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals, write_detectron2
+from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, write_fast_rcnn
+from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
+from frcnn_cli.data.proposals.shards import ShardedProposals, find_shards
+from frcnn_cli.errors import UsageError
+
+_READERS = {".npz": ProposalFile, ".mat": FastRCNNProposals, ".pkl": Detectron2Proposals}
+_WRITERS = {".npz": write_npz, ".mat": write_fast_rcnn, ".pkl": write_detectron2}
+
+
+class Proposals(Protocol):
+    """What a proposal file of any format offers.
+
+    Attributes:
+        path: the file.
+        meta: the settings the proposals were made with and ``sizes``; empty where the format holds none.
+        ids: the image ids.
+    """
+
+    path: Path
+    meta: dict[str, Any]
+    ids: tuple[str, ...]
+
+    def __contains__(self, image_id: object) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def get(self, image_id: str, width: int, height: int) -> np.ndarray:
+        """Return the boxes of one image of width x height pixels: float32 [N, 4], xyxy, best first.
+
+        Raises:
+            DataError: there are none for this image, or they are no valid boxes of such an image.
+        """
+
+
+def open_proposals(path: str | Path) -> Proposals:
+    """Open a proposal file; where a .npz is not there but its shards are, those, as one file.
+
+    Raises:
+        UsageError: an unknown suffix.
+        DataError: the file is missing, damaged or not of the format its suffix says, or shards do not fit together.
+    """
+    path = Path(path)
+    reader = _READERS[known_suffix(path)]
+    return ShardedProposals(path) if not path.exists() and find_shards(path) else reader(path)
+
+
+def has_proposals(path: Path) -> bool:
+    """Whether there is a proposal file of this name, or a shard of it."""
+    return path.exists() or bool(find_shards(path))
+
+
+def write_images(path: Path, images: Iterable[ImageProposals], settings: Mapping[str, Any]) -> None:
+    """Write a proposal file of the format that the suffix says.
+
+    Raises:
+        UsageError: an unknown suffix.
+        DataError: boxes are not valid, or the file cannot be written.
+    """
+    _WRITERS[known_suffix(path)](path, images, settings)
+
+
+def known_suffix(path: Path) -> str:
+    """Return the suffix.
+
+    Raises:
+        UsageError: it is none of a proposal file.
+    """
+    if path.suffix not in _READERS:
+        raise UsageError(f"{path}: proposals are in .npz, .mat or .pkl files")
+    return path.suffix

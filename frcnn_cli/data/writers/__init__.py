@@ -1,0 +1,1 @@
+"""Formats of detections: one module a format, `Detections` in, files out."""

@@ -1,0 +1,1 @@
+"""Pictures and plots: arrays in, an image or a PNG file out."""

@@ -1,0 +1,162 @@
+"""COCO annotation files: what is read, and that every fault is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from frcnn_cli.data.formats.coco import load_coco
+from frcnn_cli.errors import DataError, DatasetFaults
+
+
+@pytest.fixture
+def content(tmp_path) -> dict[str, list[dict[str, Any]]]:
+    """A sound annotation file of two images in tmp_path/images, for a test to spoil."""
+    (tmp_path / "images" / "sub").mkdir(parents=True)
+    Image.new("RGB", (100, 80)).save(tmp_path / "images" / "a.jpg")
+    Image.new("RGB", (60, 40)).save(tmp_path / "images" / "sub" / "b.v2.png")
+    return {
+        "images": [
+            {"id": 7, "file_name": "a.jpg", "width": 100, "height": 80},
+            {"id": 3, "file_name": "sub/b.v2.png"},
+        ],
+        "categories": [{"id": 90, "name": "ant"}, {"id": 2, "name": "bee"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 90, "bbox": [10, 20.5, 30, 40], "iscrowd": 0},
+            {"id": 2, "image_id": 7, "category_id": 2, "bbox": [0, 0, 100, 80], "iscrowd": 1},
+        ],
+    }
+
+
+def load(tmp_path: Path, content: Any, **options):
+    path = tmp_path / "instances.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return load_coco(path, tmp_path / "images", **options)
+
+
+def faults_of(tmp_path: Path, content: Any, **options) -> list[str]:
+    with pytest.raises(DatasetFaults) as caught:
+        load(tmp_path, content, **options)
+    return [line.replace(f"{tmp_path}/", "") for line in caught.value.faults]
+
+
+def error_of(tmp_path: Path, content: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, content)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(f"{tmp_path}/", "")
+
+
+def test_what_is_read(tmp_path, content):
+    dataset = load(tmp_path, content)
+    assert dataset.name == "instances"
+    assert dataset.classes == ("bee", "ant")
+    first, second = dataset.records
+    assert (first.id, first.width, first.height) == ("a", 100, 80)
+    assert first.objects.boxes.tolist() == [[10, 20.5, 40, 60.5], [0, 0, 100, 80]]
+    assert first.objects.boxes.dtype == np.float32
+    assert first.objects.labels.tolist() == [2, 1]
+    assert first.objects.difficult.tolist() == [False, True]
+    assert (second.id, second.width, second.height) == ("sub/b.v2", 60, 40)
+    assert second.path == tmp_path / "images" / "sub" / "b.v2.png"
+    assert len(second.objects) == 0
+
+
+def test_given_classes(tmp_path, content):
+    dataset = load(tmp_path, content, classes=["ant", "bee"])
+    assert dataset.classes == ("ant", "bee")
+    assert dataset.records[0].objects.labels.tolist() == [1, 2]
+    assert faults_of(tmp_path, content, classes=["ant"]) == [
+        "instances.json: annotation 2: image a: unknown class 'bee'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bbox", "fault"),
+    [
+        ([10, 20, -5, 4], "image a (ant): box (10, 20, -5, 4) is inverted"),
+        ([10, 20, 0, 4], "image a (ant): box (10, 20, 0, 4) has no area"),
+        ([90, 20, 30, 4], "image a (ant): box (90, 20, 30, 4) lies outside the image (100 x 80)"),
+        ([10, 200, 3, 4], "image a (ant): box (10, 200, 3, 4) lies wholly outside the image (100 x 80)"),
+        (
+            [float("nan"), 2, 3, 4],
+            "image a (ant): box (nan, 2, 3, 4) has a coordinate that is not a finite number",
+        ),
+        ([1, 2, 3], "image a (ant): bbox is not four numbers: [1, 2, 3]"),
+        (["1", 2, 3, 4], "image a (ant): bbox is not four numbers: ['1', 2, 3, 4]"),
+        (None, "image a (ant): bbox is not four numbers: None"),
+        ([10**400, 2, 3, 4], "image a (ant): bbox has a number beyond all bounds"),
+    ],
+)
+def test_bad_boxes_are_named_and_skipped(tmp_path, content, bbox, fault):
+    content["annotations"][0]["bbox"] = bbox
+    assert faults_of(tmp_path, content) == [f"instances.json: annotation 1: {fault}"]
+    dataset = load(tmp_path, content, skip_faulty=True)
+    assert dataset.records[0].objects.labels.tolist() == [1]
+    assert len(dataset.skipped) == 1
+
+
+def test_one_pixel_of_overshoot_is_clipped(tmp_path, content):
+    content["annotations"][0]["bbox"] = [-1, 20, 102, 30]
+    assert load(tmp_path, content).records[0].objects.boxes[0].tolist() == [0, 20, 100, 50]
+
+
+def test_faults_come_together_or_are_skipped(tmp_path, content):
+    content["images"] += [
+        {"id": 8, "file_name": "missing.jpg"},
+        {"id": 7, "file_name": "again.jpg"},
+        {"id": 9, "file_name": "a.jpg"},
+        {"id": 10},
+    ]
+    content["images"][1].update(width=61, height=40)
+    content["annotations"] += [
+        {"id": 11, "image_id": 8, "category_id": 2, "bbox": [0, 0, 5, 5]},
+        {"id": 12, "image_id": 99, "category_id": 2, "bbox": [0, 0, 5, 5]},
+        {"id": 13, "image_id": 7, "category_id": 5, "bbox": [0, 0, 5, 5]},
+        {"id": 14, "image_id": 7, "category_id": 2},
+    ]
+    expected = [
+        "images/sub/b.v2.png: image is 60 x 40, its annotation says 61 x 40",
+        "images/missing.jpg: no such file",
+        "instances.json: image 7 (again.jpg): its id or file name is there twice",
+        "instances.json: image 9 (a.jpg): its id or file name is there twice",
+        "instances.json: image 6 of the list lacks its id or file_name",
+        "instances.json: annotation 12: image_id 99 is not in the list of images",
+        "instances.json: annotation 13: image a: category_id 5 is not in the list of categories",
+        "instances.json: annotation 14: no 'bbox'",
+    ]
+    assert faults_of(tmp_path, content) == expected
+    dataset = load(tmp_path, content, skip_faulty=True)
+    assert [record.id for record in dataset.records] == ["a"]
+    assert len(dataset.records[0].objects) == 2
+    assert [line.replace(f"{tmp_path}/", "") for line in dataset.skipped] == expected
+
+
+def test_files_that_are_no_coco_files(tmp_path, content):
+    assert error_of(tmp_path, '{"images": [').startswith("instances.json: not JSON (")
+    assert error_of(tmp_path, "[1]") == "instances.json: not a COCO annotation file (no list 'images')"
+    assert error_of(tmp_path, {**content, "annotations": None}) == (
+        "instances.json: not a COCO annotation file (no list 'annotations')"
+    )
+    assert error_of(tmp_path, {**content, "images": []}) == "instances.json: lists no image"
+    assert error_of(tmp_path, {**content, "categories": [{"id": 1}]}) == (
+        "instances.json: a category lacks its id or name: {'id': 1}"
+    )
+    twice = [{"id": 1, "name": "ant"}, {"id": 2, "name": "ant"}]
+    assert error_of(tmp_path, {**content, "categories": twice}) == (
+        "instances.json: category 2 (ant): its id or name is there twice"
+    )
+
+
+def test_missing_paths(tmp_path, content):
+    with pytest.raises(DataError, match=r"nowhere\.json: no such file"):
+        load_coco(tmp_path / "nowhere.json", tmp_path)
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        load_coco(tmp_path / "a.json", tmp_path / "nowhere")
