@@ -16,7 +16,7 @@ average         area under the envelope, or 11 recall levels        101 recall l
 Areas. VOC's boxes are 1-based and include their last pixel, so its areas are counted with +1. Our continuous box
 (x1, y1, x2, y2) is VOC's (x1 + 1, y1 + 1, x2, y2), whose width is x2 - (x1 + 1) + 1 = x2 - x1: VOC's +1 areas *are* the
 continuous areas, and the same holds for intersections and for the fractional corners of detections. So one IoU serves
-both. Only files of results differ from what is evaluated here, as their corners are rounded (see `data.writers.voc_results`).
+both. Only files of results differ from what is evaluated here, as their corners are rounded (`voc_results`).
 """
 
 from __future__ import annotations

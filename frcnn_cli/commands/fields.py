@@ -1,0 +1,133 @@
+"""Options of the command line, made of the settings that dataclasses hold (`frcnn_cli.settings`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from frcnn_cli.settings import Leaf, build, leaves
+
+F = TypeVar("F", bound=Callable)
+T = TypeVar("T")
+
+PATH = click.Path(path_type=Path)
+
+
+class Real(click.FloatRange):
+    """A number of a range: nan, which no comparison finds outside of one, and infinity are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+class Numbers(click.ParamType):
+    """``480,576``: whole numbers from 1 on, as a tuple; of a configuration file, one or a list."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+            numbers = tuple(int(part) for part in ([parts] if isinstance(parts, int) else parts))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 480,576", param, ctx)
+        if any(number < 1 for number in numbers):
+            self.fail("numbers start at 1", param, ctx)
+        return numbers
+
+
+class SettingOption(click.Option):
+    """An option that knows its field.
+
+    Attributes:
+        leaf: the field.
+    """
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
+        about = leaf.about
+        off = f"/--{about.off}" if about.off else ""
+        super().__init__(
+            [f"--{leaf.key}{off}", leaf.name],
+            type=None if leaf.type is bool else _type(leaf),
+            is_flag=leaf.type is bool,
+            default=leaf.default,
+            show_default=True,
+            metavar=about.metavar,
+            help=about.help,
+            callback=_checked if about.check else None,
+        )
+
+    def get_help_extra(self, ctx: click.Context) -> dict[str, Any]:
+        """Say a default as it is typed, and where there is none, what takes its place."""
+        extra = super().get_help_extra(ctx)
+        default = self.leaf.default
+        if self.leaf.about.shown_default:
+            extra["default"] = self.leaf.about.shown_default
+        elif isinstance(default, tuple):
+            extra["default"] = (" " if self.nargs > 1 else ",").join(map(str, default))
+        return extra
+
+
+def _type(leaf: Leaf) -> Any:
+    about = leaf.about
+    if about.choices is not None:
+        return click.Choice(list(about.choices))
+    if leaf.type == tuple[int, ...]:
+        return Numbers()
+    if leaf.type == tuple[float, float]:
+        return (_range(Real, leaf), _range(Real, leaf))
+    if leaf.type in (int, float):
+        return _range(click.IntRange if leaf.type is int else Real, leaf)
+    return {Path: PATH, str: str}[leaf.type]
+
+
+def _range(kind: type[T], leaf: Leaf) -> T:
+    about = leaf.about
+    low, high = (about.least, about.above), (about.most, about.below)
+    return kind(
+        *(next((bound for bound in pair if bound is not None), None) for pair in (low, high)),
+        min_open=about.above is not None,
+        max_open=about.below is not None,
+    )
+
+
+def _checked(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    fault = param.leaf.about.check(value) if value is not None else None
+    if fault:
+        raise click.BadParameter(fault)
+    return value
+
+
+def setting_options(*groups: type) -> list[click.Option]:
+    """The options of dataclasses, in the order of their fields."""
+    return [SettingOption(leaf) for group in groups for leaf in leaves(group)]
+
+
+def add_options(command: F, options: Sequence[click.Option]) -> F:
+    """Put options on a function that is to become a command, before those it has already."""
+    own = getattr(command, "__click_params__", [])
+    command.__click_params__ = [*own, *reversed(options)]  # type: ignore[attr-defined]  # click reverses the list
+    return command
+
+
+def option_group(group: type, name: str) -> Callable[[F], F]:
+    """Give a command all options of a dataclass, and its function an instance of it as the argument `name`."""
+
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def gathered(**values: Any) -> Any:
+            own = {leaf.name: values.pop(leaf.name) for leaf in leaves(group)}
+            return command(**{name: build(group, own)}, **values)
+
+        return add_options(gathered, setting_options(group))
+
+    return decorate
