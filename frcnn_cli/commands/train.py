@@ -11,8 +11,9 @@ import click
 import torch
 
 from frcnn_cli.commands.console import err, out
-from frcnn_cli.commands.options import DatasetOptions, dataset_options, device_option, pick_device, proposal_options
-from frcnn_cli.commands.train_config import BUILDING, CONFIG_FILE, named, of_one_layout, write_config
+from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions
+from frcnn_cli.commands.options import device_option, pick_device, proposal_options
+from frcnn_cli.commands.train_config import BUILDING, CONFIG_FILE, named, write_config
 from frcnn_cli.commands.train_data import Part, load_data
 from frcnn_cli.commands.train_display import TrainingDisplay
 from frcnn_cli.commands.train_options import training_config, training_options
@@ -34,11 +35,10 @@ LASTING = ("backbone", "neck", "class_agnostic", "fc_width", "roi_size")
 """What the model of a run is built by, so that --resume cannot change it."""
 
 
-@click.command()
+@click.command(cls=DatasetCommand, validation=True)
 @training_options
 @device_option
 @proposal_options
-@dataset_options
 @click.pass_context
 def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
     """Train a detector: one stage, one loss, from the images to the boxes.
@@ -62,7 +62,6 @@ def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
         err.print(f"curves in {draw_curves(given['plot'])}")
         return
     _check_call(ctx, given)
-    data = of_one_layout(ctx, data)
     if given["resume"]:
         given["output"] = given["resume"]
     config = training_config(given)

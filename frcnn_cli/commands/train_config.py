@@ -7,7 +7,6 @@ file is read before the other options and gives click their defaults, so that th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import tomlkit
 from click.core import ParameterSource
 from tomlkit.exceptions import TOMLKitError
 
-from frcnn_cli.commands.options import ClassNames, DatasetOptions, Numbers, voc_root
+from frcnn_cli.commands.dataset_options import ClassNames, dataset_parameters
+from frcnn_cli.commands.options import Numbers
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import atomic_write, reason
 
@@ -28,7 +28,7 @@ BUILDING = ("backbone", "backbone_weights", "normalisation", "neck", "fc_width",
 
 TABLES = {
     "data": (
-        "voc", "split", "add_voc", "val_split", "coco", "images", "val_coco", "classes", "skip_faulty",
+        *(option.name for option in dataset_parameters(validation=True)), "split", "add_voc", "val_split",
         "proposals", "val_proposals", "mode", "max_proposals", "workers",
     ),
     "model": ("init", *BUILDING, "allow_download", "dropout"),
@@ -131,22 +131,11 @@ def named(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def of_one_layout(ctx: click.Context, data: DatasetOptions) -> DatasetOptions:
-    """A data set of the command line takes the place of the file's, even if it is of the other layout."""
-    for kind, other in (("voc", "coco"), ("coco", "voc")):
-        if named(ctx, kind) and not named(ctx, other):
-            ctx.params[other] = None
-            data = replace(data, **{other: None})
-    return data
-
-
 def _stored(name: str, params: Mapping[str, Any]) -> Any:
     """The TOML value of an option; None for none."""
     value = params[name]
     if value is None or (params["init"] and name in BUILDING):
         return None
-    if name == "voc":
-        return str(voc_root(value).absolute())
     if isinstance(value, Path) or (name == "backbone_weights" and Path(value).is_file()):
         return str(Path(value).absolute())
     return list(value) if isinstance(value, tuple) else value

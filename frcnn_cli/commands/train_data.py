@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from frcnn_cli.commands.console import err
-from frcnn_cli.commands.options import DatasetOptions, report_skipped
+from frcnn_cli.commands.dataset_options import DatasetOptions, report_skipped
 from frcnn_cli.commands.propose import make_proposals
+from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
@@ -85,14 +86,14 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     """
     parts: list[Part] = []
     faults: list[DataError] = []
-    for split, coco, further, path in _wanted(data, given):
+    for source, split, further, path in _wanted(data, given):
         if path is not None:
             known_suffix(path)
-        dataset = _read(data, split, coco, classes, faults)
+        dataset = _read(source, split, classes, faults)
         if dataset is not None:
             classes = classes or dataset.classes
         if further is not None:
-            more = _read(replace(data, voc=str(further), coco=None), split, None, classes, faults)
+            more = _read(data.at(further, "voc"), split, classes, faults)
             dataset = _joined(dataset, more, faults)
         if dataset is not None:
             parts.append(Part(dataset, path))
@@ -107,12 +108,10 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     return parts
 
 
-def _read(
-    data: DatasetOptions, split: str, coco: Path | None, classes: tuple[str, ...] | None, faults: list[DataError]
-) -> Dataset | None:
+def _read(data: DatasetOptions, split: str, classes: tuple[str, ...] | None, faults: list[DataError]) -> Dataset | None:
     """The sound part of a data set, None if there is none; what is wrong is added to `faults`."""
     try:
-        dataset = data.read(split, coco, classes)
+        dataset = data.read(split, classes)
     except DataError as error:
         faults.append(error)
         return None
@@ -131,15 +130,17 @@ def _joined(first: Dataset | None, second: Dataset | None, faults: list[DataErro
         return None
 
 
-def _wanted(data: DatasetOptions, given: dict[str, Any]) -> Iterator[tuple[str, Path | None, Path | None, Path | None]]:
-    """Split, COCO file, further VOC folder and proposals of the data sets."""
-    yield given["split"], None, given["add_voc"], _proposal_path(given["proposals"], given["split"], given)
+def _wanted(
+    data: DatasetOptions, given: dict[str, Any]
+) -> Iterator[tuple[DatasetOptions, str, Path | None, Path | None]]:
+    """Where the data sets lie, their split, a further VOC folder and their proposals."""
+    yield data, given["split"], given["add_voc"], _proposal_path(given["proposals"], given["split"], given)
     name = given["val_split"] or "val"
     path = _proposal_path(given["val_proposals"], name, given)
-    if data.coco is not None and given["val_coco"]:
-        yield "", given["val_coco"], None, path
-    elif data.voc is not None and given["val_split"]:
-        yield name, None, None, path
+    if data.validation_place is not None:
+        yield data.at(data.validation_place), "", None, path
+    elif data.given and FORMATS[data.format].lists and given["val_split"]:
+        yield data, name, None, path
 
 
 def _proposal_path(path: Path | None, split: str, given: dict[str, Any]) -> Path | None:

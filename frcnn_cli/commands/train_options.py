@@ -75,7 +75,6 @@ OPTIONS = (
     option("--split", default="train", help="The list of --voc to learn from."),
     option("--add-voc", type=PATH, metavar="ROOT", help="A further folder with such a list, as VOC2012 for 07+12."),
     option("--val-split", metavar="NAME", help="The list of --voc to measure on; without it nothing is measured."),
-    option("--val-coco", type=PATH, metavar="ANN.json", help="The same for --coco, with the same --images."),
     option(
         "--proposals",
         type=PATH,

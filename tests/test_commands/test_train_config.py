@@ -68,7 +68,7 @@ def test_written_and_read_back(
     first = context(*call)
     write_config(tmp_path / "config.toml", first)
     again = options("--config", tmp_path / "config.toml")
-    expected = first.params | {"config": tmp_path / "config.toml", "voc": str(tmp_path)}
+    expected = first.params | {"config": tmp_path / "config.toml", "voc": tmp_path}
     assert again == expected
     assert {name: type(value) for name, value in again.items()} == {n: type(value) for n, value in expected.items()}
 
