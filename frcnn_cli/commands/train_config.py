@@ -15,9 +15,9 @@ import click
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from frcnn_cli.commands.dataset_options import ClassNames
 from frcnn_cli.commands.fields import Numbers, SettingOption
-from frcnn_cli.commands.options import ClassNames, voc_root
-from frcnn_cli.commands.train_options import table_of
+from frcnn_cli.commands.train_options import TABLES, table_of
 from frcnn_cli.engine.model_config import BUILDING
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import atomic_write, reason
@@ -91,8 +91,8 @@ def checked_values(path: Path, tables: Mapping[str, Any], ctx: click.Context) ->
             if content != VERSION:
                 raise UsageError(f"{path}: version {content} of the file; this program reads {VERSION}")
             continue
-        if table not in keys.values() or not isinstance(content, dict):
-            names = ", ".join(f"[{name}]" for name in dict.fromkeys(keys.values()))
+        if table not in TABLES or not isinstance(content, dict):
+            names = ", ".join(f"[{name}]" for name in TABLES)
             raise UsageError(f"{path}: {table}: not one of the tables, which are {names}")
         for key, value in content.items():
             if keys.get(key) != table:
@@ -122,13 +122,9 @@ def write_config(path: Path, options: Sequence[click.Parameter], values: Mapping
     document.add(tomlkit.comment(HEADER))
     document.add("version", VERSION)
     document.add(tomlkit.nl())
-    by_table: dict[str, list[click.Option]] = {}
-    for option in options:
-        if table_of(option):
-            by_table.setdefault(table_of(option), []).append(option)
-    for name, members in by_table.items():
+    for name in TABLES:
         table = tomlkit.table()
-        for option in members:
+        for option in (option for option in options if table_of(option) == name):
             key, value = option.name.replace("_", "-"), _stored(option, values)
             if value is None:
                 table.add(tomlkit.comment(f"{key}: {option.help}"))
@@ -150,8 +146,6 @@ def _stored(option: click.Option, values: Mapping[str, Any]) -> Any:
     value = values[option.name]
     if value is None or (values["init"] and option.name in BUILDING):
         return None
-    if option.name == "voc":
-        return str(voc_root(value).absolute())
     words = option.leaf.about.words if isinstance(option, SettingOption) else None
     if isinstance(value, Path) or (words is not None and value not in words):
         return str(Path(value).absolute())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from frcnn_cli.commands.fields import SettingOption, setting_options
+from frcnn_cli.commands.fields import SettingOption
 from frcnn_cli.engine.model_config import ModelConfig
 from frcnn_cli.engine.training_config import TrainingConfig
 from frcnn_cli.settings import setting
@@ -58,7 +58,6 @@ class Lists:
         split: the list to learn from.
         add_voc: a further folder in VOC layout with such a list.
         val_split: the list to measure on; None for none.
-        val_coco: the same of data in COCO's format.
         proposals: of the images to learn from; None for the run's own.
         val_proposals: of the others; likewise.
         mode: of selective search, where there are no proposals yet.
@@ -73,9 +72,6 @@ class Lists:
     val_split: str | None = setting(
         None, "The list of --voc to measure on; without it nothing is measured.", table="data", metavar="NAME"
     )
-    val_coco: Path | None = setting(
-        None, "The same for --coco, with the same --images.", table="data", metavar="ANN.json"
-    )
     proposals: Path | None = setting(
         None,
         "Proposals of the images to learn from, of any format; made if missing.",
@@ -83,9 +79,7 @@ class Lists:
         metavar="FILE",
         shown_default="DIR/proposals-SPLIT.npz",
     )
-    val_proposals: Path | None = setting(
-        None, "Likewise, of the images to measure on.", table="data", metavar="FILE"
-    )
+    val_proposals: Path | None = setting(None, "Likewise, of the images to measure on.", table="data", metavar="FILE")
     mode: str = setting("fast", "How closely selective search looks.", table="data", choices=MODES)
     max_proposals: int = setting(2000, "The most proposals of an image.", table="data", least=1)
     workers: int | None = setting(
@@ -115,9 +109,7 @@ class Machine:
         loaders: processes that prepare batches.
     """
 
-    device: str = setting(
-        "auto", "What to compute on: auto, cpu, cuda or cuda:N.", table="run", metavar="DEVICE"
-    )
+    device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", table="run", metavar="DEVICE")
     loaders: int = setting(1, "Processes that prepare batches.", table="run", least=0)
 
 
@@ -125,28 +117,10 @@ GROUPS = (Task, Lists, ModelConfig, Length, TrainingConfig, Machine)
 """All options but those that say where the data lie, in the order of --help."""
 
 
-def training_options() -> list[click.Option]:
-    """The options of `frcnn train` but those that say where the data lie."""
-    return setting_options(*GROUPS)
+TABLES = ("data", "model", "sampling", "images", "optimizer", "run")
+"""Of config.toml, in their order there and in --help."""
 
 
 def table_of(param: click.Parameter) -> str | None:
     """The table of config.toml that holds an option; None for one that is no setting of a run."""
-    if isinstance(param, SettingOption):
-        return param.leaf.about.table
-    return None if param.name == "help" else "data"
-
-
-class TrainCommand(click.Command):
-    """A command whose help shows its options under the tables of config.toml."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            table = table_of(param)
-            if record:
-                sections.setdefault(f"[{table}]" if table else "Options", []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
+    return param.leaf.about.table if isinstance(param, SettingOption) else "data"

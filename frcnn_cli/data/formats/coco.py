@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from frcnn_cli.data.formats import Format, Reading
 from frcnn_cli.data.formats.building import (
     Box,
     BoxFault,
@@ -69,6 +70,13 @@ def load_coco(
     usable = [image for image in found.values() if image is not None]
     skipped = settle_faults(path.stem, faults, len(usable), skip_faulty)
     return Dataset(path.stem, known, tuple(map(_record, usable)), skipped)
+
+
+def _load(annotations: Path, reading: Reading) -> Dataset:
+    return load_coco(annotations, reading.images, reading.classes, reading.skip_faulty)
+
+
+COCO = Format(metavar="ANN.json", help="Annotations in COCO's format.", load=_load, lists=False, needs_images=True)
 
 
 def _record(image: _Image) -> ImageRecord:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from frcnn_cli.data.formats import DefaultPlace, Format, Reading
 from frcnn_cli.data.formats.building import (
     Box,
     BoxFault,
@@ -79,6 +80,19 @@ def load_voc(root: str | Path, split: str, classes: Sequence[str] | None = None,
         known = _own_classes({item.name for image in images for item in image.objects})
     labels = {class_name: label for label, class_name in enumerate(known, start=1)}
     return Dataset(name, known, tuple(_record(image, labels) for image in images), skipped)
+
+
+def _load(root: Path, reading: Reading) -> Dataset:
+    return load_voc(root, reading.split, reading.classes, reading.skip_faulty)
+
+
+VOC = Format(
+    metavar="ROOT",
+    help="A folder in VOC layout.",
+    load=_load,
+    lists=True,
+    default_place=DefaultPlace("VOC_ROOT", "VOCdevkit/VOC2007"),
+)
 
 
 @dataclass(frozen=True)
