@@ -174,9 +174,8 @@ def _report_sound(parts: Sequence[Part]) -> None:
 
 def _report_start(call: TrainCall, run: Run, dataset: Dataset, device: str) -> None:
     if call.recipe.name:
-        err.print(
-            f"recipe {call.recipe.name}: {call.recipe.about}; from the weights {call.model.weights}", markup=False
-        )
+        recipe = f"recipe {call.recipe.name}: {call.recipe.about}"
+        err.print(f"{recipe}; {run.config.iterations} iterations from {call.model.weights}", markup=False)
     err.print(
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
         f"on {device}: iterations {run.iteration + 1} to {run.config.iterations}",

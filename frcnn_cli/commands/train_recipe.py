@@ -25,7 +25,12 @@ from frcnn_cli.errors import UsageError
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 
-KEYS = {"about": str, "least-iterations": int, "start-from-bundled": bool}
+KEYS = {
+    "about": (str, "a text"),
+    "least-iterations": (int, "a whole number"),
+    "start-from-bundled": (bool, "true or false"),
+}
+"""Of the table [recipe]: the type of each value, and its name."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,21 @@ def read_recipe(name: str, ctx: click.Context) -> Recipe:
         raise UsageError(f"--recipe {name}: not one of {', '.join(RECIPES)}, nor a .toml file{meant}")
     tables = read_toml(path)
     own = tables.pop("recipe", {})
-    for key, value in own.items() if isinstance(own, dict) else [("recipe", own)]:
-        if key not in KEYS:
-            near = get_close_matches(key, KEYS, n=1)
-            raise UsageError(f"{path}: recipe.{key}: no such key" + (f"; was {near[0]} meant?" if near else ""))
-        if type(value) is not KEYS[key]:
-            raise UsageError(f"{path}: recipe.{key}: {value!r} is not a {KEYS[key].__name__}")
+    if not isinstance(own, dict):
+        raise UsageError(f"{path}: recipe: not a table")
+    for key, value in own.items():
+        _check_key(path, key, value)
     values = checked_values(path, tables, ctx)
+    if {"epochs", "iterations"} <= set(values):
+        raise UsageError(f"{path}: epochs and iterations both say how long to train; give one of the two")
     return Recipe(name, values=values, **{key.replace("-", "_"): value for key, value in own.items()})
+
+
+def _check_key(path: Path, key: str, value: Any) -> None:
+    """Check an entry of the table [recipe]."""
+    if key not in KEYS:
+        near = get_close_matches(key, KEYS, n=1)
+        raise UsageError(f"{path}: recipe.{key}: no such key" + (f"; was {near[0]} meant?" if near else ""))
+    kind, wanted = KEYS[key]
+    if type(value) is not kind:
+        raise UsageError(f"{path}: recipe.{key}: {value!r} is not {wanted}")
