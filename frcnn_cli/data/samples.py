@@ -9,9 +9,6 @@ import numpy as np
 
 from frcnn_cli.errors import DataError
 
-BACKGROUND = "__background__"
-"""Name of class 0. The classes of a data set are numbered from 1."""
-
 
 @dataclass(frozen=True)
 class Objects:

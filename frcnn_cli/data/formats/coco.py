@@ -20,7 +20,7 @@ from frcnn_cli.data.formats.building import (
 )
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import reason
+from frcnn_cli.files import read_text, reason
 
 
 @dataclass
@@ -86,11 +86,7 @@ def _record(image: _Image) -> ImageRecord:
 
 def _read_json(path: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({reason(error)})") from error
     for key in ("images", "annotations", "categories"):
