@@ -134,9 +134,12 @@ def _open_folder(call: TrainCall) -> None:
 
 def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> None:
     from frcnn_cli.commands.train_display import TrainingDisplay
+    from frcnn_cli.engine.allocator import keep_freed_memory
     from frcnn_cli.engine.trainer import Validation
     from frcnn_cli.engine.trainer import train as run_training
 
+    if device == "cpu":
+        keep_freed_memory()
     learning, *others = parts
     validation = Validation(others[0].dataset, others[0].proposals) if others else None
     try:
