@@ -8,41 +8,7 @@ import torch
 from torch import Tensor
 
 from frcnn_cli.core.boxes import encode, iou
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """Hierarchical sampling: N images, then R / N RoIs from each.
-
-    With N = R each RoI is from another image: region-wise sampling, as R-CNN and SPPnet trained. A smaller N is
-    cheaper, as RoIs of one image share its pass through the convolutions.
-
-    Attributes:
-        images_per_batch: N.
-        rois_per_batch: R, a multiple of N.
-        foreground_fraction: the most of a batch's RoIs that are foreground, shared out evenly among its images.
-        foreground_iou: a RoI with at least this overlap with an object is foreground.
-        background_iou: a RoI whose largest overlap is in [low, high) is background.
-    """
-
-    images_per_batch: int = 2
-    rois_per_batch: int = 128
-    foreground_fraction: float = 0.25
-    foreground_iou: float = 0.5
-    background_iou: tuple[float, float] = (0.1, 0.5)
-
-    @property
-    def rois_per_image(self) -> int:
-        """R / N, rounded down."""
-        return self.rois_per_batch // self.images_per_batch
-
-    def most_foreground(self, place: int) -> int:
-        """Foreground RoIs that image 0, 1, ... of a batch may give at most: whole numbers that add up to the fraction.
-
-        Of four images that give one RoI each, one may give a foreground RoI. Which image is in which place is chance.
-        """
-        share = self.foreground_fraction * self.rois_per_image
-        return round(share * (place + 1)) - round(share * place)
+from frcnn_cli.core.sampling_config import SamplingConfig
 
 
 @dataclass(frozen=True)

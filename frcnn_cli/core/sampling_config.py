@@ -1,0 +1,76 @@
+"""The numbers of mini-batch sampling (paper, section 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from frcnn_cli.settings import setting
+
+
+def _rising(bounds: tuple[float, float]) -> str | None:
+    low, high = bounds
+    return f"{low} {high}: the first must be the smaller" if low >= high else None
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Hierarchical sampling: N images, then R / N RoIs from each.
+
+    With N = R each RoI is from another image: region-wise sampling, as R-CNN and SPPnet trained. A smaller N is
+    cheaper, as RoIs of one image share its pass through the convolutions.
+
+    Attributes:
+        images_per_batch: N.
+        rois_per_batch: R, a multiple of N.
+        foreground_fraction: the most of a batch's RoIs that are foreground, shared out evenly among its images.
+        foreground_iou: a RoI with at least this overlap with an object is foreground.
+        background_iou: a RoI whose largest overlap is in [low, high) is background.
+        kind: ``hierarchical``, or ``region-wise``, which makes N what R is.
+    """
+
+    images_per_batch: int = setting(
+        2, "Images of a mini-batch, N; the RoIs of one image share its pass.", table="sampling", least=1
+    )
+    rois_per_batch: int = setting(128, "RoIs of a mini-batch, R, over all its images.", table="sampling", least=1)
+    foreground_fraction: float = setting(
+        0.25,
+        "The largest share of a batch's RoIs that are foreground, divided among its images.",
+        table="sampling",
+        least=0,
+        most=1,
+    )
+    foreground_iou: float = setting(
+        0.5, "The least IoU with an object that makes a RoI foreground.", table="sampling", least=0, most=1
+    )
+    background_iou: tuple[float, float] = setting(
+        (0.1, 0.5),
+        "A RoI is background if its largest IoU with an object is at least the first and below the second.",
+        table="sampling",
+        least=0,
+        most=1,
+        check=_rising,
+    )
+    kind: str = setting(
+        "hierarchical",
+        "Take R RoIs from N images, or each RoI from another image (N = R), as R-CNN and SPPnet trained.",
+        option="sampling",
+        table="sampling",
+        choices=("hierarchical", "region-wise"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind == "region-wise":
+            object.__setattr__(self, "images_per_batch", self.rois_per_batch)
+
+    @property
+    def rois_per_image(self) -> int:
+        """R / N, rounded down."""
+        return self.rois_per_batch // self.images_per_batch
+
+    def most_foreground(self, place: int) -> int:
+        """Foreground RoIs that image 0, 1, ... of a batch may give at most: whole numbers that add up to the fraction.
+
+        Of four images that give one RoI each, one may give a foreground RoI. Which image is in which place is chance.
+        """
+        share = self.foreground_fraction * self.rois_per_image
+        return round(share * (place + 1)) - round(share * place)
