@@ -5,31 +5,46 @@ All of them are read as continuous xyxy; each format's own convention is stated,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals, write_detectron2
-from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, write_fast_rcnn
-from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
+from frcnn_cli.data.proposals.npz import ImageProposals
 from frcnn_cli.data.proposals.shards import ShardedProposals, find_shards
 from frcnn_cli.errors import UsageError
+from frcnn_cli.tables import Table
 
-_READERS = {".npz": ProposalFile, ".mat": FastRCNNProposals, ".pkl": Detectron2Proposals}
-_WRITERS = {".npz": write_npz, ".mat": write_fast_rcnn, ".pkl": write_detectron2}
+_READERS: Table[Callable[[Path], Proposals]] = Table(
+    "reader of proposals",
+    {
+        ".npz": "frcnn_cli.data.proposals.npz:ProposalFile",
+        ".mat": "frcnn_cli.data.proposals.fast_rcnn:FastRCNNProposals",
+        ".pkl": "frcnn_cli.data.proposals.detectron2:Detectron2Proposals",
+    },
+)
+_WRITERS: Table[Callable[[Path, Iterable[ImageProposals], Mapping[str, Any]], None]] = Table(
+    "writer of proposals",
+    {
+        ".npz": "frcnn_cli.data.proposals.npz:write_npz",
+        ".mat": "frcnn_cli.data.proposals.fast_rcnn:write_fast_rcnn",
+        ".pkl": "frcnn_cli.data.proposals.detectron2:write_detectron2",
+    },
+)
 
 
 class Proposals(Protocol):
-    """What a proposal file of any format offers.
+    """What a proposal file of any format offers; it is a source of proposals, as in `frcnn_cli.engine.sources`.
 
     Attributes:
+        made: False: they were made before.
         path: the file.
         meta: the settings the proposals were made with and ``sizes``; empty where the format holds none.
         ids: the image ids.
     """
 
+    made: bool
     path: Path
     meta: dict[str, Any]
     ids: tuple[str, ...]
@@ -44,6 +59,9 @@ class Proposals(Protocol):
         Raises:
             DataError: there are none for this image, or they are no valid boxes of such an image.
         """
+
+    def boxes(self, image: np.ndarray, image_id: str) -> np.ndarray:
+        """The same, of an image [H, W, 3]."""
 
 
 def open_proposals(path: str | Path) -> Proposals:
