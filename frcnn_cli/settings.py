@@ -23,6 +23,7 @@ class Setting:
         help: a full phrase.
         table: of config.toml; None where the option is not part of a run's settings.
         option: its name on the command line; None for the field's own, with dashes.
+        letter: a second, short name there.
         metavar: what stands for the value in a help text.
         least: the smallest number allowed, as are these: the largest; a number to stay above; a number to stay below.
         most: see `least`.
@@ -39,6 +40,7 @@ class Setting:
     help: str
     table: str | None = None
     option: str | None = None
+    letter: str | None = None
     metavar: str | None = None
     least: float | None = None
     most: float | None = None

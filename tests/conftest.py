@@ -24,7 +24,8 @@ from frcnn_cli.cli import main
 from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
 from frcnn_cli.data.proposals.npz import ProposalFile
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.engine.proposer import ProposalConfig, propose_images
+from frcnn_cli.engine.proposer import propose_images
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError
 
 if not torch.cuda.is_available():

@@ -23,7 +23,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import frcnn_cli.drawing.training_plot  # noqa: F401 - matplotlib, which is imported only to draw
+import proposals.search  # noqa: F401 - like those above, what a command imports when it needs it
 from frcnn_cli.cli import COMMANDS, cli, main
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

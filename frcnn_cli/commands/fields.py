@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from frcnn_cli.settings import Leaf, build, leaves
+from frcnn_cli.tables import Table
 
 F = TypeVar("F", bound=Callable)
 T = TypeVar("T")
@@ -44,6 +45,14 @@ class Numbers(click.ParamType):
         return numbers
 
 
+class Member(click.Choice):
+    """The name of a member of a table, which may be added to at any time."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(())
+        self.choices = table  # not a copy
+
+
 class SettingOption(click.Option):
     """An option that knows its field.
 
@@ -56,7 +65,7 @@ class SettingOption(click.Option):
         about = leaf.about
         off = f"/--{about.off}" if about.off else ""
         super().__init__(
-            [f"--{leaf.key}{off}", leaf.name],
+            [f"--{leaf.key}{off}", *([f"-{about.letter}"] if about.letter else ()), leaf.name],
             type=None if leaf.type is bool else _type(leaf),
             is_flag=leaf.type is bool,
             default=leaf.default,
@@ -87,6 +96,8 @@ class SettingOption(click.Option):
 
 def _type(leaf: Leaf) -> Any:
     about = leaf.about
+    if isinstance(about.choices, Table):
+        return Member(about.choices)
     if about.choices is not None:
         return click.Choice(list(about.choices))
     if leaf.type == tuple[int, ...]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from frcnn_cli.commands.console import err, out
-from frcnn_cli.commands.options import pick_device
 from frcnn_cli.commands.train_call import TrainCall, TrainCommand
 from frcnn_cli.commands.train_config import CONFIG_FILE, write_config
 from frcnn_cli.commands.train_data import Part, load_data
@@ -59,6 +58,8 @@ def train(call: TrainCall) -> None:
         _report_sound(parts)
         return
     call = call.for_data(parts[0].dataset)
+    from frcnn_cli.engine.devices import pick_device
+
     device = pick_device(call.machine.device)
     run = _first_or_next(call, parts, start or _initial(call), resume=begun is not None)
     _report_start(call, run, parts[0].dataset, device)

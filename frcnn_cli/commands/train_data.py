@@ -17,7 +17,7 @@ from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
-from frcnn_cli.engine.proposer import ProposalConfig
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, DatasetFaults
 from frcnn_cli.metrics.proposal_recall import Coverage
 

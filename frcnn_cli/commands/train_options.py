@@ -9,9 +9,9 @@ import click
 
 from frcnn_cli.commands.fields import SettingOption
 from frcnn_cli.engine.model_config import ModelConfig
+from frcnn_cli.engine.sources import SEARCHES
 from frcnn_cli.engine.training_config import TrainingConfig
 from frcnn_cli.settings import setting
-from proposals import MODES
 
 RECIPES = ("auto", "paper")
 """The recipes of the package, by the names of their files in ``frcnn_cli/recipes``."""
@@ -80,7 +80,7 @@ class Lists:
         shown_default="DIR/proposals-SPLIT.npz",
     )
     val_proposals: Path | None = setting(None, "Likewise, of the images to measure on.", table="data", metavar="FILE")
-    mode: str = setting("fast", "How closely selective search looks.", table="data", choices=MODES)
+    mode: str = setting("fast", "How closely selective search looks.", table="data", choices=SEARCHES)
     max_proposals: int = setting(2000, "The most proposals of an image.", table="data", least=1)
     workers: int | None = setting(
         None, "Processes that make proposals.", table="data", least=1, shown_default="one a core"

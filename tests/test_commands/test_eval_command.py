@@ -10,7 +10,8 @@ import pytest
 
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.writers.voc_results import read_voc_results
-from frcnn_cli.engine.detector import DetectionConfig, Detector
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.metrics.average_precision import evaluate
 
@@ -80,7 +81,7 @@ def test_ways_to_look_reach_the_evaluation(evaluate_tiny, tiny_voc, tiny_dataset
     outcome = evaluate_tiny("--voc", tiny_voc, *arguments, "--json")
     assert outcome.code == 0
     result = json.loads(outcome.out)
-    config = DetectionConfig(0.01, 0.5, 100, short_sides=(64, 96, 144), long_side=200, flip=True, box_voting=True)
+    config = DetectionConfig(0.01, 0.5, 100, scales=(64, 96, 144), long_side=200, flip=True, box_voting=True)
     detector = Detector.load(tiny_checkpoint)
     expected = evaluate_dataset(detector, tiny_dataset, tiny_proposals, config=config).ap
     assert [result["AP"][name] for name in tiny_dataset.classes] == [None if np.isnan(x) else x for x in expected.ap]

@@ -20,7 +20,8 @@ from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Scales, TrainingBatches
 from frcnn_cli.engine.checkpoint import load_checkpoint
-from frcnn_cli.engine.detector import DetectionConfig, Detector
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.optimizer import build_optimizer, build_scaler
 from frcnn_cli.engine.run_folder import COLUMNS, restore_run
