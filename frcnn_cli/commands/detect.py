@@ -15,11 +15,10 @@ from frcnn_cli.commands.options import (
     ModelOptions,
     OutputOptions,
     SourceOptions,
-    check_model,
     check_output,
     load_detector,
     open_output,
-    proposal_source,
+    stored_proposals,
 )
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.detections import ImageResult
@@ -27,7 +26,7 @@ from frcnn_cli.data.images import find_images, load_image, save_image
 from frcnn_cli.data.writers.json_file import as_json
 from frcnn_cli.drawing.boxes import draw_detections
 from frcnn_cli.engine.detection_config import DetectionConfig
-from frcnn_cli.engine.detector import detect_image
+from frcnn_cli.engine.detector import detect_image, find_model
 from frcnn_cli.errors import DataError, FrcnnError, Interrupted
 from frcnn_cli.settings import setting
 
@@ -69,13 +68,13 @@ def detect(
     frcnn detect holiday/ -o found.csv
     """
     check_output(output)
-    source = proposal_source(proposals)
+    find_model(model.weights)
+    file = stored_proposals(proposals)
     paths, faults = _find(images)
     if not paths:
         raise DataError("\n".join(faults))
     pictures = picture_paths(paths, output.save_dir) if output.save_dir else {}
-    check_model(model)
-    detector = load_detector(model, proposals)
+    detector, source = load_detector(model, proposals, file)
     results: list[ImageResult] = []
     interrupted = False
     with open_output(output, detector.classes, [(path.stem, path) for path in paths]) as write:

@@ -16,14 +16,14 @@ from frcnn_cli.commands.options import (
     ModelOptions,
     OutputOptions,
     SourceOptions,
-    check_model,
     check_output,
     load_detector,
     open_output,
-    proposal_source,
+    stored_proposals,
 )
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.detection_config import EvaluationConfig
+from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import Evaluation, evaluate_dataset
 
@@ -62,10 +62,10 @@ def eval(
     frcnn eval --voc VOCdevkit/VOC2007 --split test --output results
     """
     check_output(output)
-    check_model(model)
-    source = proposal_source(proposals)
+    find_model(model.weights)
+    file = stored_proposals(proposals)
     dataset = data.load(split)
-    detector = load_detector(model, proposals)
+    detector, source = load_detector(model, proposals, file)
     first = current().rank == 0
     images = [(record.id, record.path) for record in dataset.records]
     with open_output(output, dataset.classes, images, split) if first else nullcontext() as write:

@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 from frcnn_cli.data.detections import ImageResult
-from frcnn_cli.data.proposals import open_proposals
+from frcnn_cli.data.proposals import Proposals, open_proposals
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.writers import WRITERS, Target
-from frcnn_cli.engine.detector import Detector, find_model
+from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES, ProposalSource
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
@@ -58,33 +58,6 @@ class ModelOptions:
     device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", metavar="DEVICE")
 
 
-def check_model(options: ModelOptions) -> None:
-    """Find out before anything else whether the model is there.
-
-    Raises:
-        DataError: there is no such file.
-    """
-    find_model(options.weights)
-
-
-def load_detector(options: ModelOptions, source: SourceOptions) -> Detector:
-    """The model, ready to run.
-
-    Args:
-        options: which.
-        source: where proposals are to come from.
-
-    Raises:
-        UsageError: no such device; or proposals are asked for, and the model proposes its own.
-        DataError: no such file, or not a checkpoint.
-    """
-    detector = Detector.load(options.weights, options.device, options.runtime)
-    for name, value in (("--proposals", source.proposals), ("--mode", source.mode)):
-        if value and not detector.engine.needs_proposals:
-            raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
-    return detector
-
-
 @dataclass(frozen=True)
 class SourceOptions:
     """Where proposals come from.
@@ -108,8 +81,8 @@ class SourceOptions:
     )
 
 
-def proposal_source(options: SourceOptions) -> ProposalSource:
-    """What the options name.
+def stored_proposals(options: SourceOptions) -> Proposals | None:
+    """The file of proposals, opened; None where each image is searched.
 
     Raises:
         UsageError: a mode beside a file.
@@ -117,9 +90,30 @@ def proposal_source(options: SourceOptions) -> ProposalSource:
     """
     if options.mode and options.proposals:
         raise UsageError(f"--mode {options.mode}: --proposals has them, so none are made; give one of the two")
-    if options.proposals:
-        return open_proposals(options.proposals)
-    return SearchSource(ProposalConfig(options.mode or ProposalConfig.mode))
+    return open_proposals(options.proposals) if options.proposals else None
+
+
+def load_detector(
+    model: ModelOptions, proposals: SourceOptions, file: Proposals | None
+) -> tuple[Detector, ProposalSource]:
+    """The model, ready to run, and where its proposals come from. What takes time to import is imported here.
+
+    Args:
+        model: which.
+        proposals: what was asked for.
+        file: what `stored_proposals` has opened.
+
+    Raises:
+        UsageError: no such device; or proposals are asked for, and the model proposes its own.
+        DataError: no such file, or not a checkpoint.
+    """
+    detector = Detector.load(model.weights, model.device, model.runtime)
+    for name, value in (("--proposals", proposals.proposals), ("--mode", proposals.mode)):
+        if value and not detector.engine.needs_proposals:
+            raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
+    if file is not None:  # one without images is false
+        return detector, file
+    return detector, SearchSource(ProposalConfig(proposals.mode or ProposalConfig.mode))
 
 
 @dataclass(frozen=True)

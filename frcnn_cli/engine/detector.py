@@ -162,7 +162,7 @@ def detect_image(
     Raises:
         DataError: the source has no proposals that fit the image.
     """
-    source = source or SearchSource()
+    source = SearchSource() if source is None else source
     engine, height, width = detector.engine, *image.shape[:2]
     start = time.perf_counter()
     boxes = source.boxes(image, image_id) if engine.needs_proposals else None
