@@ -159,7 +159,8 @@ def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> Non
                 current(),
             )
     except Interrupted as stop:
-        raise Interrupted(f"{stop}; go on with: frcnn train --resume {call.task.output}") from None
+        line = f"{stop}; go on with: frcnn train --resume {call.task.output}"
+        raise Interrupted(line, stop.signal) from None
 
 
 def _report_warnings(parts: Sequence[Part]) -> None:
