@@ -201,7 +201,11 @@ def _model(
         class_agnostic=given["class_agnostic"],
     )
     model = FastRCNN(architecture, config.dropout)
-    load_backbone_weights(model.backbone, given["backbone"], given["backbone_weights"], given["allow_download"])
+    started = load_backbone_weights(
+        model.backbone, given["backbone"], given["backbone_weights"], given["allow_download"], model.head
+    )
+    if started:
+        err.print(started, markup=False)
     return model, normalisation
 
 

@@ -86,7 +86,13 @@ OPTIONS = (
     # the model
     option("--backbone", default=DEFAULT_BACKBONE, help="efficientnet_lite0, vgg16, alexnet, or a model name of timm."),
     option("--backbone-weights", default="imagenet", metavar="imagenet|none|FILE", help="Weights to start from."),
-    option("--normalisation", type=click.Choice(list(NORMALISATIONS)), help="Of the input.  [default: the backbone's]"),
+    option(
+        "--normalisation",
+        type=click.Choice(list(NORMALISATIONS)),
+        help="Bring pixels to what the weights learned from: caffe for those converted from Caffe, also by way of Keras; "
+        "vgg16-features for torchvision's VGG16 IMAGENET1K_FEATURES; imagenet for its others.  "
+        "[default: the backbone's]",
+    ),
     option("--allow-download", is_flag=True, help="Fetch ImageNet weights that are not installed."),
     option("--init", type=PATH, metavar="CHECKPOINT", help="Start from a trained detector instead."),
     option("--fc-width", type=POSITIVE, help="Units of fc6 and fc7.  [default: the backbone's]"),
