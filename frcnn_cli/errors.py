@@ -17,6 +17,10 @@ class DataError(FrcnnError):
     """A file is missing, unreadable or contradicts another one (exit code 1)."""
 
 
+class MissingFile(DataError):
+    """There is no such file."""
+
+
 class DatasetFaults(DataError):
     """Every fault of a data set, found in one pass.
 

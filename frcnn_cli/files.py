@@ -1,15 +1,25 @@
-"""Writing files so that a reader, a full disk or Ctrl-C never meets half of one."""
+"""Reading files, each fault in one line; writing them so that a reader, a full disk or Ctrl-C never meets a half."""
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from frcnn_cli.errors import DataError
+from frcnn_cli.errors import DataError, MissingFile
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def reason(error: BaseException) -> str:
@@ -17,6 +27,52 @@ def reason(error: BaseException) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     text = " ".join(text.split()) or type(error).__name__
     return text[0].lower() + text[1:]
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Open a file in the block, and have what stands in the way told as a `DataError`.
+
+    Raises:
+        DataError: there is no such file, it is a folder, a device or a pipe, or it cannot be read.
+    """
+    try:
+        mode = _mode(path)
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{path}: cannot be read ({'a folder' if stat.S_ISDIR(mode) else 'not a regular file'})")
+        yield
+    except FileNotFoundError:
+        raise MissingFile(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+
+
+def _mode(path: str | Path) -> int:
+    try:
+        return os.stat(path).st_mode
+    except ValueError as error:  # a NUL character in the name
+        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a whole file. Raises what `reading` raises."""
+    with reading(path):
+        return Path(path).read_bytes()
+
+
+def read_text(path: str | Path) -> str:
+    """Read text in UTF-8, or in UTF-16 or UTF-32 where it begins with their byte order mark.
+
+    Raises:
+        DataError: as `reading`, and if the bytes are no such text.
+    """
+    data = read_bytes(path)
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @contextmanager

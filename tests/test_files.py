@@ -1,11 +1,18 @@
-"""Asking beforehand whether a file can be written."""
+"""Reading files, and asking beforehand whether one can be written."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from frcnn_cli.data.formats.coco import load_coco
+from frcnn_cli.data.images import load_image
+from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals
+from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals
+from frcnn_cli.data.proposals.npz import ProposalFile
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, check_writable
+from frcnn_cli.files import atomic_write, check_writable, read_bytes, read_text
 
 
 @pytest.mark.parametrize("name", ["new.txt", "old.txt", "made/on/the/way.txt", "link.txt"])
@@ -29,3 +36,52 @@ def test_what_cannot_be_written_is_said_by_both(tmp_path, name):
     assert str(asked.value).startswith(f"{tmp_path / name}: ")
     with pytest.raises(DataError, match="cannot be written"), atomic_write(tmp_path / name):
         pass
+
+
+READERS = [
+    read_bytes,
+    read_text,
+    load_image,
+    ProposalFile,
+    FastRCNNProposals,
+    Detectron2Proposals,
+    lambda path: load_coco(path, path.parent),
+]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("gone", "no such file"),
+        ("folder", "a folder"),
+        ("pipe", "cannot be read (not a regular file)"),
+        ("file/below", "cannot be read (not a directory)"),
+        ("n" * 300, "cannot be read (file name too long)"),
+        ("a\0b", "cannot be read (embedded null "),
+        ("loop", "cannot be read (too many levels of symbolic links)"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_in_every_reader(tmp_path, reader, name, fault):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError) as caught:
+        reader(tmp_path / name)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / name}: ")
+    assert fault in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_text_is_decoded_by_its_byte_order_mark(tmp_path, encoding):
+    (tmp_path / "a.txt").write_bytes("日本 é\r\nsecond\u2028line\r".encode(encoding))
+    assert read_text(tmp_path / "a.txt") == "日本 é\nsecond\u2028line\n"
+
+
+def test_what_is_no_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read \('utf-8' codec can't decode byte 0xe9"):
+        read_text(tmp_path / "a.txt")

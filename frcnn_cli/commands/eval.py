@@ -10,11 +10,10 @@ import click
 from rich.table import Table
 
 from frcnn_cli.commands.console import err, out, progress_bar
+from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
 from frcnn_cli.commands.options import (
     PATH,
-    DatasetOptions,
     DetectionOptions,
-    dataset_options,
     detection_options,
     device_option,
     json_option,
@@ -28,8 +27,8 @@ from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import EVALUATION, Evaluation, evaluate_dataset
 
 
-@click.command("eval")
-@click.option("--split", default="test", show_default=True, help="The list of --voc to read.")
+@click.command("eval", cls=DatasetCommand)
+@click.option("--split", default="test", show_default=True, help=f"The list of {format_flags(with_lists)} to read.")
 @click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
 @click.option(
     "--metric",
@@ -42,7 +41,6 @@ from frcnn_cli.engine.evaluator import EVALUATION, Evaluation, evaluate_dataset
 @detection_options
 @json_option
 @device_option
-@dataset_options
 def eval(
     data: DatasetOptions,
     how: DetectionOptions,

@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from frcnn_cli.commands.console import progress_bar
-from frcnn_cli.data.checks import check_images
-from frcnn_cli.data.formats.coco import load_coco
-from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.proposals.shards import Shard
-from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.errors import DatasetFaults, UsageError
+from frcnn_cli.errors import UsageError
 from proposals import MODES
 
 if TYPE_CHECKING:  # at run time it would bring torch, which `frcnn propose` does not wait for
@@ -25,7 +20,6 @@ if TYPE_CHECKING:  # at run time it would bring torch, which `frcnn propose` doe
 
 F = TypeVar("F", bound=Callable)
 
-DEFAULT_VOC = "$VOC_ROOT or ./VOCdevkit/VOC2007"
 PATH = click.Path(path_type=Path)
 
 
@@ -60,129 +54,10 @@ class Numbers(click.ParamType):
         return numbers
 
 
-class ClassNames(click.ParamType):
-    """``cat,dog``, as a tuple; of a configuration file, a list."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        names = value.split(",") if isinstance(value, str) else value
-        return tuple(name.strip() for name in names if name.strip())
-
-
-def voc_root(voc: str) -> Path:
-    """The folder that a value of --voc means."""
-    return Path(os.environ.get("VOC_ROOT", "VOCdevkit/VOC2007") if voc == DEFAULT_VOC else voc)
-
-
 def default_workers() -> int:
     """As many processes as there are cores to use, or this process's share of them under torchrun."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
-
-
-@dataclass(frozen=True)
-class DatasetOptions:
-    """Where a data set lies, in either layout."""
-
-    voc: str | None
-    coco: Path | None
-    images: Path | None
-    classes: tuple[str, ...] | None
-    skip_faulty: bool
-
-    @property
-    def given(self) -> bool:
-        """Whether the user named a data set at all."""
-        return self.voc is not None or self.coco is not None
-
-    def load(
-        self,
-        split: str,
-        coco: Path | None = None,
-        classes: tuple[str, ...] | None = None,
-        shard: Shard | None = None,
-    ) -> Dataset:
-        """Read one split, decode every image once, and say on stderr what was left out.
-
-        Args:
-            split: of a VOC folder; COCO has one file a split.
-            coco: another annotation file than the one given, for a second split.
-            classes: where the user named none.
-            shard: the part to keep; the images of the others are not decoded.
-
-        Raises:
-            UsageError: neither or both layouts are given.
-            DatasetFaults: everything wrong with annotations and images, unless --skip-faulty.
-            DataError: see `load_voc` and `load_coco`.
-        """
-        dataset = self.read(split, coco, classes, shard)
-        if dataset.skipped and not self.skip_faulty:
-            raise DatasetFaults(dataset.name, dataset.skipped)
-        report_skipped(dataset)
-        return dataset
-
-    def read(
-        self,
-        split: str,
-        coco: Path | None = None,
-        classes: tuple[str, ...] | None = None,
-        shard: Shard | None = None,
-    ) -> Dataset:
-        """As `load`, but leave it to the caller what to do about the faults, which are in `skipped`.
-
-        Raises:
-            UsageError: neither or both layouts are given.
-            DataError: as `load`, and if no image is left.
-        """
-        classes = self.classes or classes
-        if self.voc is not None and self.coco is not None:
-            raise UsageError("--voc and --coco are two layouts: give one")
-        if self.voc is not None:
-            dataset = load_voc(voc_root(self.voc), split, classes, skip_faulty=True)
-        elif self.coco is not None:
-            if self.images is None:
-                raise UsageError("--coco needs --images, the folder of its images")
-            dataset = load_coco(coco or self.coco, self.images, classes, skip_faulty=True)
-        else:
-            raise UsageError("which images? give --voc ROOT, or --coco ANN.json with --images DIR")
-        if shard:
-            dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
-        return check_images(dataset, skip_faulty=True, track=progress_bar("checking"))
-
-
-def report_skipped(dataset: Dataset) -> None:
-    """Say on stderr what was left out."""
-    if dataset.skipped and current().rank == 0:
-        lines = "\n".join(f"  {line}" for line in dataset.skipped)
-        click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)
-
-
-def dataset_options(command: F) -> F:
-    """--voc, --coco, --images, --classes and --skip-faulty, as one `DatasetOptions` named `data`."""
-
-    def gather(voc, coco, images, classes, skip_faulty, **others):
-        return command(data=DatasetOptions(voc, coco, images, classes or None, skip_faulty), **others)
-
-    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
-    gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    for option in (
-        click.option("--skip-faulty", is_flag=True, help="Leave faulty objects and images out, and list them."),
-        click.option(
-            "--classes", type=ClassNames(), metavar="A,B,...", help="Class names.  [default: those of the annotations]"
-        ),
-        click.option("--images", type=PATH, metavar="DIR", help="The images of --coco."),
-        click.option("--coco", type=PATH, metavar="ANN.json", help="Annotations in COCO's format."),
-        click.option(
-            "--voc",
-            is_flag=False,
-            flag_value=DEFAULT_VOC,
-            metavar="[ROOT]",
-            help=f"A folder in VOC layout.  [without a value: {DEFAULT_VOC}]",
-        ),
-    ):
-        gather = option(gather)
-    return gather  # type: ignore[return-value]
 
 
 def proposal_options(command: F) -> F:

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from frcnn_cli.commands.console import err, progress_bar
-from frcnn_cli.commands.options import PATH, SHARD, DatasetOptions, dataset_options, proposal_options
+from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
+from frcnn_cli.commands.options import PATH, SHARD, proposal_options
 from frcnn_cli.commands.propose_report import ReportOptions, report_options
 from frcnn_cli.data.images import find_images, image_size
 from frcnn_cli.data.proposals import known_suffix, open_proposals
@@ -19,15 +20,14 @@ from frcnn_cli.engine.proposer import ImageFile, Item, ProposalConfig, propose_i
 from frcnn_cli.errors import UsageError
 
 
-@click.command()
+@click.command(cls=DatasetCommand)
 @click.argument("images_or_folders", metavar="[IMAGE...]", nargs=-1, type=PATH)
 @click.option("-o", "--output", type=PATH, metavar="FILE", help="The file to write: .npz, .mat or .pkl.")
 @click.option("--shard", type=SHARD, metavar="I/N", help="Make the I-th of N parts only, into a file of its own.")
-@click.option("--split", default="trainval", show_default=True, help="The list of --voc to read.")
+@click.option("--split", default="trainval", show_default=True, help=f"The list of {format_flags(with_lists)} to read.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random part of the ranks.")
 @proposal_options
 @report_options
-@dataset_options
 def propose(
     data: DatasetOptions,
     report: ReportOptions,
@@ -67,7 +67,7 @@ def propose(
         output = _shard_path(output, shard)
     report.check(output, data.given)
     if bool(images_or_folders) == data.given and (data.given or not report.converts(output)):
-        raise UsageError("give images or folders, or a data set by --voc or --coco")
+        raise UsageError(f"give images or folders, or a data set by {format_flags()}")
     dataset = data.load(split, shard=shard) if data.given else None
     items: list[Item] = (
         list(dataset.records) if dataset else [ImageFile(path) for path in find_images(images_or_folders)]

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from rich.table import Table
 
 from frcnn_cli.commands.console import err, out, progress_bar
+from frcnn_cli.commands.dataset_options import format_flags
 from frcnn_cli.commands.options import PATH, json_option
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import load_image, save_image
@@ -71,7 +72,7 @@ class ReportOptions:
         elif output is None:
             raise UsageError("missing '-o' FILE to make, or --proposals FILE to look at")
         if self.recall and not dataset_given:
-            raise UsageError("--recall needs objects to be covered: give a data set by --voc or --coco")
+            raise UsageError(f"--recall needs objects to be covered: give a data set by {format_flags()}")
         for name, given in (("--json", self.as_json), ("--plot", self.plot)):
             if given and not self.recall:
                 raise UsageError(f"{name} is for the figures of --recall: give that too")

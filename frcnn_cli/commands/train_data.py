@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from frcnn_cli.commands.console import err
-from frcnn_cli.commands.options import DatasetOptions, report_skipped
+from frcnn_cli.commands.dataset_options import DatasetOptions, report_skipped
+from frcnn_cli.commands.options import default_workers
 from frcnn_cli.commands.propose import make_proposals
+from frcnn_cli.commands.train_options import Lists
+from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
@@ -55,28 +57,30 @@ class Part:
             if missed:
                 yield f"{name}: {missed} of {objects} objects ({missed / objects:.1%}) have no proposal of IoU 0.5"
 
-    def make_proposals(self, given: dict[str, Any]) -> Proposals:
-        """Those that are there, or new ones.
+    def make_proposals(self, lists: Lists) -> None:
+        """Take the proposals that are there, or make new ones.
 
         Raises:
             DataError: they cannot be made, or those that another part has made there do not fit.
         """
         if self.proposals is None and not has_proposals(self.path):
             err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
-            config = ProposalConfig(given["mode"], given["max_proposals"])
-            make_proposals(list(self.dataset.records), self.path, config, given["workers"])
+            config = ProposalConfig(lists.mode, lists.max_proposals)
+            make_proposals(list(self.dataset.records), self.path, config, lists.workers or default_workers())
         if self.proposals is None:
             for fault in _open_proposals(self):
                 raise fault
-        return self.proposals
 
 
-def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, ...] | None = None) -> list[Part]:
+def load_data(
+    data: DatasetOptions, lists: Lists, output: Path | None, classes: tuple[str, ...] | None = None
+) -> list[Part]:
     """Read what a run learns from and, if one is named, what it is measured on, and check all of it.
 
     Args:
         data: where it lies.
-        given: the options of `frcnn train`.
+        lists: which parts of it, and their proposals.
+        output: the run's folder, where proposals that have no other place are; None if it is not named.
         classes: of a model that is to be trained further; None: those of the first data set.
 
     Raises:
@@ -85,14 +89,14 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     """
     parts: list[Part] = []
     faults: list[DataError] = []
-    for split, coco, further, path in _wanted(data, given):
+    for source, split, further, path in _wanted(data, lists, output):
         if path is not None:
             known_suffix(path)
-        dataset = _read(data, split, coco, classes, faults)
+        dataset = _read(source, split, classes, faults)
         if dataset is not None:
             classes = classes or dataset.classes
         if further is not None:
-            more = _read(replace(data, voc=str(further), coco=None), split, None, classes, faults)
+            more = _read(data.at(further, "voc"), split, classes, faults)
             dataset = _joined(dataset, more, faults)
         if dataset is not None:
             parts.append(Part(dataset, path))
@@ -107,12 +111,10 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     return parts
 
 
-def _read(
-    data: DatasetOptions, split: str, coco: Path | None, classes: tuple[str, ...] | None, faults: list[DataError]
-) -> Dataset | None:
+def _read(data: DatasetOptions, split: str, classes: tuple[str, ...] | None, faults: list[DataError]) -> Dataset | None:
     """The sound part of a data set, None if there is none; what is wrong is added to `faults`."""
     try:
-        dataset = data.read(split, coco, classes)
+        dataset = data.read(split, classes)
     except DataError as error:
         faults.append(error)
         return None
@@ -131,19 +133,20 @@ def _joined(first: Dataset | None, second: Dataset | None, faults: list[DataErro
         return None
 
 
-def _wanted(data: DatasetOptions, given: dict[str, Any]) -> Iterator[tuple[str, Path | None, Path | None, Path | None]]:
-    """Split, COCO file, further VOC folder and proposals of the data sets."""
-    yield given["split"], None, given["add_voc"], _proposal_path(given["proposals"], given["split"], given)
-    name = given["val_split"] or "val"
-    path = _proposal_path(given["val_proposals"], name, given)
-    if data.coco is not None and given["val_coco"]:
-        yield "", given["val_coco"], None, path
-    elif data.voc is not None and given["val_split"]:
-        yield name, None, None, path
+def _wanted(
+    data: DatasetOptions, lists: Lists, output: Path | None
+) -> Iterator[tuple[DatasetOptions, str, Path | None, Path | None]]:
+    """Where the data sets lie, their split, a further VOC folder and their proposals."""
 
+    def own(path: Path | None, split: str) -> Path | None:
+        return path or (output / f"proposals-{split}.npz" if output else None)
 
-def _proposal_path(path: Path | None, split: str, given: dict[str, Any]) -> Path | None:
-    return path or (given["output"] / f"proposals-{split}.npz" if given["output"] else None)
+    yield data, lists.split, lists.add_voc, own(lists.proposals, lists.split)
+    name = lists.val_split or "val"
+    if data.validation_place is not None:
+        yield data.at(data.validation_place), "", None, own(lists.val_proposals, name)
+    elif data.given and FORMATS[data.format].lists and lists.val_split:
+        yield data, name, None, own(lists.val_proposals, name)
 
 
 def _open_proposals(part: Part) -> Iterator[DataError]:

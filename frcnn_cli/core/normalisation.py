@@ -48,6 +48,6 @@ NORMALISATIONS = {
 
 - ``imagenet``: torchvision's of the name IMAGENET1K_V1, and most of timm's.
 - ``half``: TensorFlow's EfficientNets, such as the one that comes with the installation.
-- ``caffe``: those converted from Caffe, also by way of Keras, as the paper's VGG16 is.
+- ``caffe``: those converted from Caffe, Keras' VGG16 among them.
 - ``vgg16-features``: torchvision's VGG16_Weights.IMAGENET1K_FEATURES, which SSD starts from.
 """

@@ -1,8 +1,15 @@
-"""The numbers of mini-batch sampling (paper, section 2.3). Options are made of them, so nothing here needs torch."""
+"""The numbers of mini-batch sampling (paper, section 2.3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from frcnn_cli.settings import setting
+
+
+def _rising(bounds: tuple[float, float]) -> str | None:
+    low, high = bounds
+    return f"{low} {high}: the first must be the smaller" if low >= high else None
 
 
 @dataclass(frozen=True)
@@ -19,13 +26,43 @@ class SamplingConfig:
         foreground_iou: a RoI with at least this overlap with an object is foreground.
         background_iou: any other RoI whose largest overlap is in [low, high) is background. Where low is 0, images
             without objects give background too.
+        kind: ``hierarchical``, or ``region-wise``, which makes N what R is.
     """
 
-    images_per_batch: int = 2
-    rois_per_batch: int = 128
-    foreground_fraction: float = 0.25
-    foreground_iou: float = 0.5
-    background_iou: tuple[float, float] = (0.1, 0.5)
+    images_per_batch: int = setting(
+        2, "Images of a mini-batch, N; the RoIs of one image share its pass.", table="sampling", least=1
+    )
+    rois_per_batch: int = setting(128, "RoIs of a mini-batch, R, over all its images.", table="sampling", least=1)
+    foreground_fraction: float = setting(
+        0.25,
+        "The largest share of a batch's RoIs that are foreground, divided among its images.",
+        table="sampling",
+        least=0,
+        most=1,
+    )
+    foreground_iou: float = setting(
+        0.5, "The least IoU with an object that makes a RoI foreground.", table="sampling", least=0, most=1
+    )
+    background_iou: tuple[float, float] = setting(
+        (0.1, 0.5),
+        "A RoI that is not foreground is background if its largest IoU with an object is at least the first and below "
+        "the second. From 0 on, images without objects give background too.",
+        table="sampling",
+        least=0,
+        most=1,
+        check=_rising,
+    )
+    kind: str = setting(
+        "hierarchical",
+        "Take R RoIs from N images, or each RoI from another image (N = R), as R-CNN and SPPnet trained.",
+        option="sampling",
+        table="sampling",
+        choices=("hierarchical", "region-wise"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind == "region-wise":
+            object.__setattr__(self, "images_per_batch", self.rois_per_batch)
 
     @property
     def rois_per_image(self) -> float:
@@ -33,11 +70,11 @@ class SamplingConfig:
         return self.rois_per_batch / self.images_per_batch
 
     def rois_of(self, place: int) -> int:
-        """Return how many RoIs image 0, 1, ... of a batch gives: R in all, and no image two more than another."""
+        """RoIs that image 0, 1, ... of a batch gives: whole numbers that add up to R, as equal as can be."""
         return self._rois_before(place + 1) - self._rois_before(place)
 
     def most_foreground(self, place: int) -> int:
-        """Return how many of these may be foreground: whole numbers that add up to the fraction of the batch.
+        """Those of them that may be foreground: whole numbers that add up to the fraction of the batch.
 
         Of four images that give one RoI each, one may give a foreground RoI. Which image is in which place is chance.
         """

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Protocol
 
 from frcnn_cli.data.formats.building import settle_faults
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.errors import DataError
+from frcnn_cli.progress import Track, silent
 
 
-class Track(Protocol):
-    """Passes results through one by one, for a progress display."""
-
-    def __call__(self, results: Iterable[str | None], total: int) -> Iterable[str | None]: ...
-
-
-def _silent(results: Iterable[str | None], total: int) -> Iterable[str | None]:
-    return results
-
-
-def check_images(dataset: Dataset, skip_faulty: bool = False, workers: int = 2, track: Track = _silent) -> Dataset:
+def check_images(dataset: Dataset, skip_faulty: bool = False, workers: int = 2, track: Track = silent) -> Dataset:
     """Decode every image of a data set.
 
     Args:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, reason
+from frcnn_cli.files import atomic_write, reading, reason
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 """What `find_images` picks out of a folder. A file named by itself may have any suffix Pillow reads."""
@@ -134,29 +132,18 @@ def save_image(path: str | Path, rgb: np.ndarray) -> None:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open an image and turn every fault of the file, then or in the block, into a one-line DataError."""
-    with _opened_file(path) as file:
+    if os.path.isdir(path):
+        raise DataError(f"{path}: a folder, not an image")
+    with reading(path):
+        file = open(path, "rb")  # noqa: SIM115 - closed below; a fault met in the caller's block is not this one's
+    with file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise DataError(f"{path}: empty file")
         try:
             with Image.open(file) as image:
                 yield image
         except Exception as error:  # decoders raise whatever the bad bytes lead them to
             raise DataError(f"{path}: {_image_fault(error)}") from error
-
-
-@contextmanager
-def _opened_file(path: str | Path) -> Iterator[BinaryIO]:
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise DataError(f"{path}: a folder, not an image")
-        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-            raise DataError(f"{path}: empty file")
-        file = open(path, "rb")  # noqa: SIM115 - closed below; a fault met in the caller's block is not this one's
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
-        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
-    with file:
-        yield file
 
 
 def _image_fault(error: Exception) -> str:

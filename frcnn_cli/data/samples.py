@@ -9,9 +9,6 @@ import numpy as np
 
 from frcnn_cli.errors import DataError
 
-BACKGROUND = "__background__"
-"""Name of class 0. The classes of a data set are numbered from 1."""
-
 
 @dataclass(frozen=True)
 class Objects:
@@ -21,8 +18,8 @@ class Objects:
         boxes: float32 [N, 4], xyxy in pixels, continuous (width = x2 - x1).
         labels: int64 [N], 1 .. number of classes.
         difficult: bool [N], VOC's flag; never counted in evaluation. Training learns from them.
-        crowd: bool [N], COCO's regions of many objects, which are difficult too; None for no crowd. Training takes what
-            lies in them neither for an object nor for background.
+        crowd: bool [N], COCO's regions of many objects, which are difficult too; None where there are none. Training
+            learns neither an object from them nor background within them.
     """
 
     boxes: np.ndarray

@@ -26,15 +26,8 @@ from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.data.transforms import jitter_colours, mirror, resize, scale_to, scaled_size
 from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.training_config import Scales
 from frcnn_cli.errors import DataError
-
-
-@dataclass(frozen=True)
-class Scales:
-    """Training scales: one of the short sides is drawn for every image; the long side is a limit (section 5.2)."""
-
-    short_sides: tuple[int, ...] = (600,)
-    long_side: int = 1000
 
 
 @dataclass(frozen=True)

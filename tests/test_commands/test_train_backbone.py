@@ -16,7 +16,7 @@ from frcnn_cli.engine.checkpoint import load_checkpoint
 
 QUICK = (
     "--short-side", 64, "--long-side", 128, "--rois-per-batch", 16, "--log-every", 1, "--loaders", 0,
-    "--workers", 1, "--iterations", 2,
+    "--workers", 1, "--iterations", 2, "--recipe", "paper",
 )  # fmt: skip
 
 

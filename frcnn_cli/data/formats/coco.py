@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from frcnn_cli.data.formats import Format, Reading
 from frcnn_cli.data.formats.building import (
     Box,
     BoxFault,
@@ -19,7 +20,7 @@ from frcnn_cli.data.formats.building import (
 )
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import reason
+from frcnn_cli.files import read_text, reason
 
 
 @dataclass
@@ -71,6 +72,13 @@ def load_coco(
     return Dataset(path.stem, known, tuple(map(_record, usable)), skipped)
 
 
+def _load(annotations: Path, reading: Reading) -> Dataset:
+    return load_coco(annotations, reading.images, reading.classes, reading.skip_faulty)
+
+
+COCO = Format(metavar="ANN.json", help="Annotations in COCO's format.", load=_load, lists=False, needs_images=True)
+
+
 def _record(image: _Image) -> ImageRecord:
     objects = pack_objects(image.boxes, image.labels, image.difficult)
     objects = replace(objects, crowd=objects.difficult)
@@ -79,11 +87,7 @@ def _record(image: _Image) -> ImageRecord:
 
 def _read_json(path: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({reason(error)})") from error
     for key in ("images", "annotations", "categories"):

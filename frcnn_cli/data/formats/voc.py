@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from frcnn_cli.data.formats import DefaultPlace, Format, Reading
 from frcnn_cli.data.formats.building import (
     Box,
     BoxFault,
@@ -21,8 +22,8 @@ from frcnn_cli.data.formats.building import (
     settle_faults,
 )
 from frcnn_cli.data.samples import Dataset, ImageRecord
-from frcnn_cli.errors import DataError
-from frcnn_cli.files import reason
+from frcnn_cli.errors import DataError, MissingFile
+from frcnn_cli.files import read_bytes, read_text, reason
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -37,12 +38,6 @@ def voc_to_xyxy(box: Sequence[float]) -> Box:
     """Turn 1-based inclusive (xmin, ymin, xmax, ymax) into continuous xyxy pixels."""
     xmin, ymin, xmax, ymax = box
     return xmin - 1, ymin - 1, xmax, ymax
-
-
-def xyxy_to_voc(box: Sequence[float]) -> Box:
-    """Turn continuous xyxy pixels into 1-based inclusive (xmin, ymin, xmax, ymax); nothing is rounded."""
-    x1, y1, x2, y2 = box
-    return x1 + 1, y1 + 1, x2, y2
 
 
 def voc_splits(root: str | Path) -> tuple[str, ...]:
@@ -81,6 +76,19 @@ def load_voc(root: str | Path, split: str, classes: Sequence[str] | None = None,
     return Dataset(name, known, tuple(_record(image, labels) for image in images), skipped)
 
 
+def _load(root: Path, reading: Reading) -> Dataset:
+    return load_voc(root, reading.split, reading.classes, reading.skip_faulty)
+
+
+VOC = Format(
+    metavar="ROOT",
+    help="A folder in VOC layout.",
+    load=_load,
+    lists=True,
+    default_place=DefaultPlace("VOC_ROOT", "VOCdevkit/VOC2007"),
+)
+
+
 @dataclass(frozen=True)
 class _Object:
     name: str
@@ -116,12 +124,10 @@ def _listed_ids(root: Path, split: str, faults: list[str]) -> list[str]:
         raise DataError(f"{root}: no such folder")
     path = root / "ImageSets" / "Main" / f"{split}.txt"
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
+        lines = read_text(path).split("\n")
+    except MissingFile:
         splits = ", ".join(voc_splits(root)) or "none"
         raise DataError(f"{path}: no such image list (splits there are: {splits})") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
     first_line: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         # Lists of one class add 1, 0 or -1 after the id, layout lists the object's number.
@@ -160,12 +166,12 @@ def _image_path(folder: Path, image_id: str) -> Path:
 
 def _parse(annotation: Path) -> ElementTree.Element:
     try:
-        tree = ElementTree.parse(annotation).getroot()
-    except FileNotFoundError:
+        tree = ElementTree.fromstring(read_bytes(annotation))
+    except MissingFile:
         raise DataError(f"{annotation}: no such annotation") from None
     except ElementTree.ParseError as error:
         raise DataError(f"{annotation}: not XML ({reason(error)})") from error  # the text gives line and column
-    except (OSError, ValueError, LookupError) as error:  # the latter two: encodings
+    except (ValueError, LookupError) as error:  # encodings
         raise DataError(f"{annotation}: cannot be read ({reason(error)})") from error
     if tree.tag != "annotation":
         raise DataError(f"{annotation}: not a VOC annotation (the outer tag is <{tree.tag}>)")

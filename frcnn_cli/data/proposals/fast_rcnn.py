@@ -19,7 +19,7 @@ from scipy import io as scipy_io
 from frcnn_cli.data.proposals.npz import ImageProposals, checked_images
 from frcnn_cli.data.proposals.sizeless import SizelessProposals, as_boxes
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, reason
+from frcnn_cli.files import atomic_write, reading, reason
 
 
 class FastRCNNProposals(SizelessProposals):
@@ -70,12 +70,8 @@ def write_fast_rcnn(path: Path, images: Iterable[ImageProposals], settings: Mapp
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
+    with reading(path):
         file = path.open("rb")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
     try:
         with file:
             return scipy_io.loadmat(file, variable_names=("boxes", "images"))

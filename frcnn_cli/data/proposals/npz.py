@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, reason
+from frcnn_cli.files import atomic_write, reading, reason
 
 FORMAT = "frcnn-proposals"
 VERSION = 1
@@ -100,13 +100,10 @@ class ProposalFile:
 
     def _open(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(self.path)
-        except FileNotFoundError:
-            raise DataError(f"{self.path}: no such file") from None
+            with reading(self.path):
+                return zipfile.ZipFile(self.path)
         except zipfile.BadZipFile as error:
             raise DataError(f"{self.path}: not a proposal file, or a damaged one ({reason(error)})") from error
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({reason(error)})") from error
 
     def _read(self, name: str) -> np.ndarray:
         try:

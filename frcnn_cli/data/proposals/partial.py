@@ -14,8 +14,8 @@ import numpy as np
 
 from frcnn_cli.data.proposals import known_suffix, write_images
 from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
-from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, reason
+from frcnn_cli.errors import DataError, MissingFile
+from frcnn_cli.files import atomic_write, read_text, reason
 
 _SETTINGS = "settings.json"
 
@@ -99,12 +99,12 @@ class PartialProposals:
     def _begun_with(self) -> Any:
         """Read the settings the folder was begun with; None if nothing was."""
         try:
-            return json.loads((self.folder / _SETTINGS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            return json.loads(read_text(self.folder / _SETTINGS))
+        except MissingFile:
             if self.folder.is_dir() and self.done_ids():
                 return {}
             return None
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise DataError(f"{self.folder / _SETTINGS}: cannot be read ({reason(error)})") from error
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import reason
+from frcnn_cli.files import read_bytes, reason
 
 
 def load_pickle(path: str | Path) -> Any:
@@ -29,12 +29,7 @@ def load_pickle(path: str | Path) -> Any:
     Raises:
         DataError: the file is missing or damaged, or asks for anything else than arrays and plain containers.
     """
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+    data = read_bytes(path)
     try:
         # Python 2 wrote an array's bytes as text, which latin1 carries over one to one.
         return _Unpickler(io.BytesIO(data), encoding="latin1").load()

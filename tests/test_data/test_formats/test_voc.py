@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frcnn_cli.data.checks import check_images
-from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc, voc_splits, voc_to_xyxy, xyxy_to_voc
+from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc, voc_splits, voc_to_xyxy
 from frcnn_cli.errors import DataError, DatasetFaults
 
 
@@ -258,15 +258,6 @@ def test_check_images_decodes_every_pixel(voc):
     sound = check_images(dataset, skip_faulty=True)
     assert [record.id for record in sound.records] == ["a", "c"]
     assert sound.skipped == (f"{path}: truncated image",)
-
-
-coordinates = st.lists(st.integers(-(2**20), 2**20).map(lambda n: n / 8), min_size=4, max_size=4).map(tuple)
-
-
-@given(coordinates)
-def test_voc_boxes_round_trip(box):
-    assert xyxy_to_voc(voc_to_xyxy(box)) == box
-    assert voc_to_xyxy(xyxy_to_voc(box)) == box
 
 
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(0, 500), st.integers(0, 500))
