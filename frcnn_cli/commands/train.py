@@ -14,6 +14,7 @@ from frcnn_cli.commands.train_call import TrainCall, TrainCommand
 from frcnn_cli.commands.train_config import CONFIG_FILE, write_config
 from frcnn_cli.commands.train_data import Part, load_data
 from frcnn_cli.engine.distributed import current
+from frcnn_cli.engine.run_files import MODEL_FILE, STATE_FILE
 from frcnn_cli.errors import DataError, Interrupted, UsageError
 from frcnn_cli.files import reason, remove_leftovers
 
@@ -81,10 +82,10 @@ def _check_processes(call: TrainCall) -> None:
 
 def _begun(call: TrainCall) -> Checkpoint | None:
     """The latest model of the run to go on with, if there is one."""
-    from frcnn_cli.engine.beginning import STATE_FILE, begun_run
-
     output = call.task.output
     if call.task.resume:
+        from frcnn_cli.engine.beginning import begun_run
+
         begun = begun_run(output)
         if begun is not None:
             call.check_lasting(begun)
@@ -96,6 +97,8 @@ def _begun(call: TrainCall) -> Checkpoint | None:
 
 def _initial(call: TrainCall) -> Checkpoint | None:
     """The detector to start from, if there is one."""
+    if call.model.init is None:
+        return None
     from frcnn_cli.engine.beginning import initial_detector
 
     return initial_detector(call.model.init)
@@ -189,7 +192,5 @@ def _report_start(call: TrainCall, run: Run, dataset: Dataset, device: str) -> N
 
 
 def _report_end(call: TrainCall, run: Run) -> None:
-    from frcnn_cli.engine.run_folder import MODEL_FILE
-
     score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
     err.print(f"{call.task.output / MODEL_FILE}: trained for {run.iteration} iterations{score}", markup=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from frcnn_cli.commands.train import train as command
+from frcnn_cli.engine.run_files import MODEL_FILE
 from frcnn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def train(**options: Any) -> Detector | None:
     if options.get("check") or options.get("plot"):
         return None
     from frcnn_cli.engine.detector import Detector
-    from frcnn_cli.engine.run_folder import MODEL_FILE
 
     return Detector.load(context.params["output"] / MODEL_FILE)
 

@@ -17,7 +17,8 @@ from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.detector import BUNDLED_MODEL
 from frcnn_cli.engine.model_config import BUNDLED, ModelConfig
-from frcnn_cli.engine.run_folder import MODEL_FILE, STATE_FILE, restore_run
+from frcnn_cli.engine.run_files import MODEL_FILE, STATE_FILE
+from frcnn_cli.engine.run_folder import restore_run
 from frcnn_cli.engine.run_state import Run, start_run
 from frcnn_cli.engine.training_config import TrainingConfig
 
@@ -57,13 +58,13 @@ def begun_run(folder: Path) -> Checkpoint | None:
     return latest if (folder / STATE_FILE).exists() or latest.training["iteration"] > 0 else None
 
 
-def initial_detector(init: str | None) -> Checkpoint | None:
-    """What `ModelConfig.init` names; None for none.
+def initial_detector(init: str) -> Checkpoint:
+    """What `ModelConfig.init` names.
 
     Raises:
         DataError: no such file, or not a checkpoint.
     """
-    return load_checkpoint(BUNDLED_MODEL if init == BUNDLED else init) if init else None
+    return load_checkpoint(BUNDLED_MODEL if init == BUNDLED else init)
 
 
 def first_model(

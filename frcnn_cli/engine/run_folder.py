@@ -9,14 +9,12 @@ from typing import Protocol
 import torch
 
 from frcnn_cli.engine.checkpoint import save_checkpoint
+from frcnn_cli.engine.run_files import BEST_FILE, LOG_FILE, MODEL_FILE, PLOT_FILE, STATE_FILE
 from frcnn_cli.engine.run_state import Run
-from frcnn_cli.engine.training_log import LOG_FILE, PLOT_FILE, TrainingLog, draw_curves
+from frcnn_cli.engine.training_log import TrainingLog, draw_curves
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write, remove_leftovers
 
-MODEL_FILE = "model.safetensors"
-BEST_FILE = "best.safetensors"
-STATE_FILE = "training_state.pt"
 FORMAT = "frcnn-training-state"
 
 COLUMNS = (
