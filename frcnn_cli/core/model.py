@@ -84,9 +84,9 @@ class Head(nn.Module):
         Raises:
             ValueError: they have other shapes.
         """
-        width, units = self.fc6.out_features, len(fc6[1])
-        expected = [(units, self.fc6.in_features), (units,), (len(fc7[1]), units), (len(fc7[1]),)]
-        if [tuple(tensor.shape) for tensor in (*fc6, *fc7)] != expected or min(units, len(fc7[1])) < width:
+        width, units, outputs = self.fc6.out_features, fc6[1].numel(), fc7[1].numel()
+        expected = [(units, self.fc6.in_features), (units,), (outputs, units), (outputs,)]
+        if [tuple(tensor.shape) for tensor in (*fc6, *fc7)] != expected or min(units, outputs) < width:
             raise ValueError(f"not the layers of a classifier for a head of {width} units")
         by_cell = fc6[0][:width].unflatten(1, (self.channels, -1)).transpose(1, 2).flatten(1)
         self.fc6.weight.copy_(by_cell)

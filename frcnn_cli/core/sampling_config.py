@@ -84,5 +84,6 @@ class SamplingConfig:
         return self.rois_per_batch * place // self.images_per_batch
 
     def _foreground_before(self, place: int) -> int:
+        # Counted in RoIs, not in images, so that no image has more foreground than RoIs.
         images = self._rois_before(place) / self.rois_per_image
         return round(self.foreground_fraction * self.rois_per_image * images)

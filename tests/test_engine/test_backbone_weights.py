@@ -108,8 +108,9 @@ def empty_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
         (dict, UNITS + 1, 6, "classifier.1 and classifier.4 are of another shape"),
         (dict, UNITS, 5, "classifier.1 and classifier.4 are of another shape"),
         (lambda state: {**state, "classifier.4.weight": torch.ones(3)}, UNITS, 6, "are of another shape"),
+        (lambda state: {**state, "classifier.1.bias": torch.tensor(1.0)}, UNITS, 6, "are of another shape"),
     ],
-    ids=["convolutions alone", "no numbers", "too few units", "another RoI size", "no matrix"],
+    ids=["convolutions alone", "no numbers", "too few units", "another RoI size", "no matrix", "no vector"],
 )
 def test_where_the_classifier_does_not_fit_the_head_stays_random(tmp_path, change, width, roi_size, why):
     """And it is said; the backbone is filled all the same."""
