@@ -118,8 +118,8 @@ def _first_or_next(call: TrainCall, parts: Sequence[Part], start: Checkpoint | N
     for part in parts:
         part.make_proposals(call.lists)
     notes = {"dataset": dataset.name, "images": len(dataset), "weights": call.model.weights}
-    if call.recipe.name:
-        notes["recipe"] = call.recipe.name
+    if call.recipe_name:
+        notes["recipe"] = Path(call.recipe_name).name  # folders are nobody's business
     if resume:
         return resume_run(first, dataset, call.training, notes, output)
     return begin_run(first, dataset, parts[0].proposals, call.training, notes)
