@@ -112,6 +112,8 @@ def _first_or_next(call: TrainCall, parts: Sequence[Part], start: Checkpoint | N
     first = first_model(call.model, call.training, dataset.classes, start)
     if first.anew:
         err.print("the classes are not those of --init: the last two layers start anew")
+    if first.fully_connected:
+        err.print(first.fully_connected, markup=False)
     _open_folder(call)
     for part in parts:
         part.make_proposals(call.lists)
