@@ -23,6 +23,7 @@ class AlexNet:
         normalisation=NORMALISATIONS["imagenet"],
         source="torchvision's AlexNet_Weights.IMAGENET1K_V1",
         fc_std=OLD_NETWORKS_FC_STD,
+        recipe="paper",
         classifier=("classifier.1", "classifier.4"),
     )
 

@@ -29,6 +29,7 @@ class BackboneConfig:
         bundled: whether they come with the installation.
         neck: channels of its neck, 0 for none.
         fc_std: spread of the random weights that fc6 and fc7 start from; None for He's, sqrt(2 / inputs).
+        recipe: of the settings that a training takes by itself.
         classifier: the two layers of its ImageNet classifier that fc6 and fc7 start from, by their names in a state
             dict; None where it has none.
     """
@@ -40,6 +41,7 @@ class BackboneConfig:
     bundled: bool = False
     neck: int = 0
     fc_std: float | None = None
+    recipe: str = "auto"
     classifier: tuple[str, str] | None = None
 
 

@@ -23,6 +23,7 @@ class VGG16:
         normalisation=NORMALISATIONS["imagenet"],
         source="torchvision's VGG16_Weights.IMAGENET1K_V1",
         fc_std=OLD_NETWORKS_FC_STD,
+        recipe="paper",
         classifier=("classifier.0", "classifier.3"),
     )
 
