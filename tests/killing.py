@@ -23,7 +23,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import proposals.search  # noqa: F401 - like those above, what a command imports when it needs it
+# What the commands import only when they need it.
+import proposals.search  # noqa: F401
 from frcnn_cli.cli import COMMANDS, cli, main
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

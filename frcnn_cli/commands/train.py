@@ -113,12 +113,14 @@ def _first_or_next(call: TrainCall, parts: Sequence[Part], start: Checkpoint | N
     first = first_model(call.model, call.training, dataset.classes, start)
     if first.anew:
         err.print("the classes are not those of --init: the last two layers start anew")
+    if first.fully_connected:
+        err.print(first.fully_connected, markup=False)
     _open_folder(call)
     for part in parts:
         part.make_proposals(call.lists)
     notes = {"dataset": dataset.name, "images": len(dataset), "weights": call.model.weights}
-    if call.recipe.name:
-        notes["recipe"] = call.recipe.name
+    if call.recipe_name:
+        notes["recipe"] = Path(call.recipe_name).name  # folders are nobody's business
     if resume:
         return resume_run(first, dataset, call.training, notes, output)
     return begin_run(first, dataset, parts[0].proposals, call.training, notes)
@@ -160,7 +162,8 @@ def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> Non
                 current(),
             )
     except Interrupted as stop:
-        raise Interrupted(f"{stop}; go on with: frcnn train --resume {call.task.output}") from None
+        line = f"{stop}; go on with: frcnn train --resume {call.task.output}"
+        raise Interrupted(line, stop.signal) from None
 
 
 def _report_warnings(parts: Sequence[Part]) -> None:

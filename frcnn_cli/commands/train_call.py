@@ -98,7 +98,12 @@ class TrainCall:
         """Every option's value by the name of its parameter, as config.toml holds them."""
         groups = (self.task, self.lists, self.model, self.length, self.training, self.machine)
         values = {**self.places, **{name: value for group in groups for name, value in flat(group).items()}}
-        return {**values, "recipe": values["recipe"] or self.recipe.name or None}
+        return {**values, "recipe": self.recipe_name}
+
+    @property
+    def recipe_name(self) -> str | None:
+        """The recipe of the run, which a resumed one has from its config.toml."""
+        return self.task.recipe or self.recipe.name or None
 
     def check_lasting(self, begun: Checkpoint) -> None:
         """Refuse to change what the state of a run is made for, on the command line or in its config.toml.

@@ -16,9 +16,6 @@ from frcnn_cli.settings import setting
 RECIPES = ("auto", "paper")
 """The recipes of the package, by the names of their files in ``frcnn_cli/recipes``."""
 
-PAPERS_BACKBONES = ("vgg16", "alexnet")
-"""Those that the recipe ``paper`` is for; others take ``auto``."""
-
 
 @dataclass(frozen=True)
 class Task:
@@ -44,7 +41,7 @@ class Task:
         table="run",
         metavar=f"{'|'.join(RECIPES)}|FILE",
         words=tuple(RECIPES),
-        shown_default=f"paper for {' and '.join(PAPERS_BACKBONES)}, auto for others",
+        shown_default="paper for vgg16 and alexnet, auto for others",
     )
     check: bool = setting(False, "List all faults of the data and stop; nothing is trained or written.")
     plot: Path | None = setting(None, "Draw curves.png of a run's log anew, and stop.", metavar="DIR")

@@ -20,7 +20,8 @@ from typing import Any
 import click
 
 from frcnn_cli.commands.train_config import checked_values, read_toml
-from frcnn_cli.commands.train_options import PAPERS_BACKBONES, RECIPES
+from frcnn_cli.commands.train_options import RECIPES
+from frcnn_cli.core.backbones import BACKBONES
 from frcnn_cli.errors import UsageError
 
 FOLDER = Path(__file__).parent.parent / "recipes"
@@ -63,8 +64,9 @@ def recipe_for(ctx: click.Context) -> Recipe:
     """
     if ctx.params["resume"]:
         return Recipe()
-    name = ctx.params["recipe"] or ("paper" if ctx.params["backbone"] in PAPERS_BACKBONES else "auto")
-    return read_recipe(name, ctx)
+    backbone = ctx.params["backbone"]
+    suitable = BACKBONES[backbone].config.recipe if backbone in BACKBONES else "auto"
+    return read_recipe(ctx.params["recipe"] or suitable, ctx)
 
 
 def read_recipe(name: str, ctx: click.Context) -> Recipe:

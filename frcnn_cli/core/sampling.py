@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import encode, iou
+from frcnn_cli.core.boxes import encode, iou, share_inside
 from frcnn_cli.core.sampling_config import SamplingConfig
+
+IN_CROWD = 0.5
+"""A RoI with at least this share of its area in a crowd is not background: objects of a crowd are not annotated one by
+one. COCO's evaluation at IoU 0.5 likewise does not count detections of that share."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,12 @@ def sample_rois(
     config: SamplingConfig,
     generator: torch.Generator,
     place: int = 0,
+    crowds: Tensor | None = None,
 ) -> SampledRois:
     """Draw one image's share of the mini-batch.
 
     The ground-truth boxes join the proposals. RoIs are drawn without replacement, and a short pool is not padded: an
-    image may give fewer than R / N RoIs, even none.
+    image may give fewer than its share of RoIs, even none.
 
     Args:
         proposals: Tensor[P, 4].
@@ -49,15 +54,18 @@ def sample_rois(
         config: the sampling's numbers.
         generator: source of the draw.
         place: of the image in the batch, from 0.
+        crowds: Tensor[M, 4], regions of objects that are not in `gt_boxes`: what lies in them is no background.
     """
     candidates = torch.cat((gt_boxes, proposals))
     overlap, matched = best_overlap(candidates, gt_boxes)
     low, high = config.background_iou
 
-    foreground_pool = (overlap >= config.foreground_iou).nonzero()[:, 0]
-    foreground = _draw(foreground_pool, config.most_foreground(place), generator)
-    background_pool = ((overlap >= low) & (overlap < high)).nonzero()[:, 0]
-    background = _draw(background_pool, config.rois_per_image - len(foreground), generator)
+    is_foreground = (overlap >= config.foreground_iou) & (len(gt_boxes) > 0)
+    is_background = ~is_foreground & (overlap >= low) & (overlap < high)
+    if crowds is not None and len(crowds):
+        is_background &= share_inside(candidates, crowds).amax(dim=1) < IN_CROWD
+    foreground = _draw(is_foreground.nonzero()[:, 0], config.most_foreground(place), generator)
+    background = _draw(is_background.nonzero()[:, 0], config.rois_of(place) - len(foreground), generator)
 
     rois = candidates[torch.cat((foreground, background))]
     labels = torch.zeros(len(rois), dtype=torch.int64)

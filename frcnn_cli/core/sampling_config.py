@@ -21,10 +21,11 @@ class SamplingConfig:
 
     Attributes:
         images_per_batch: N.
-        rois_per_batch: R, a multiple of N.
+        rois_per_batch: R, at least N.
         foreground_fraction: the most of a batch's RoIs that are foreground, shared out evenly among its images.
         foreground_iou: a RoI with at least this overlap with an object is foreground.
-        background_iou: a RoI whose largest overlap is in [low, high) is background.
+        background_iou: any other RoI whose largest overlap is in [low, high) is background. Where low is 0, images
+            without objects give background too.
         kind: ``hierarchical``, or ``region-wise``, which makes N what R is.
     """
 
@@ -44,7 +45,8 @@ class SamplingConfig:
     )
     background_iou: tuple[float, float] = setting(
         (0.1, 0.5),
-        "A RoI is background if its largest IoU with an object is at least the first and below the second.",
+        "A RoI that is not foreground is background if its largest IoU with an object is at least the first and below "
+        "the second. From 0 on, images without objects give background too.",
         table="sampling",
         least=0,
         most=1,
@@ -63,14 +65,25 @@ class SamplingConfig:
             object.__setattr__(self, "images_per_batch", self.rois_per_batch)
 
     @property
-    def rois_per_image(self) -> int:
-        """R / N, rounded down."""
-        return self.rois_per_batch // self.images_per_batch
+    def rois_per_image(self) -> float:
+        """R / N."""
+        return self.rois_per_batch / self.images_per_batch
+
+    def rois_of(self, place: int) -> int:
+        """RoIs that image 0, 1, ... of a batch gives: whole numbers that add up to R, as equal as can be."""
+        return self._rois_before(place + 1) - self._rois_before(place)
 
     def most_foreground(self, place: int) -> int:
-        """Foreground RoIs that image 0, 1, ... of a batch may give at most: whole numbers that add up to the fraction.
+        """Those of them that may be foreground: whole numbers that add up to the fraction of the batch.
 
         Of four images that give one RoI each, one may give a foreground RoI. Which image is in which place is chance.
         """
-        share = self.foreground_fraction * self.rois_per_image
-        return round(share * (place + 1)) - round(share * place)
+        return self._foreground_before(place + 1) - self._foreground_before(place)
+
+    def _rois_before(self, place: int) -> int:
+        return self.rois_per_batch * place // self.images_per_batch
+
+    def _foreground_before(self, place: int) -> int:
+        # Counted in RoIs, not in images, so that no image has more foreground than RoIs.
+        images = self._rois_before(place) / self.rois_per_image
+        return round(self.foreground_fraction * self.rois_per_image * images)

@@ -35,12 +35,14 @@ class Start:
         normalisation: of its input.
         trained: whether it is a detector of the very classes that are to be learnt.
         anew: whether it is a detector of other classes, whose two last layers start anew.
+        fully_connected: what fc6 and fc7 start from, in a line, where a classifier's could have been taken.
     """
 
     model: FastRCNN
     normalisation: Normalisation
     trained: bool = False
     anew: bool = False
+    fully_connected: str = ""
 
 
 def begun_run(folder: Path) -> Checkpoint | None:
@@ -87,8 +89,11 @@ def first_model(
         class_agnostic=config.class_agnostic,
     )
     model = FastRCNN(architecture, training.dropout)
-    load_backbone_weights(model.backbone, config.backbone, config.backbone_weights, config.allow_download)
-    return Start(model, NORMALISATIONS[config.normalisation] if config.normalisation else defaults.normalisation)
+    fully_connected = load_backbone_weights(
+        model.backbone, config.backbone, config.backbone_weights, config.allow_download, model.head
+    )
+    normalisation = NORMALISATIONS[config.normalisation] if config.normalisation else defaults.normalisation
+    return Start(model, normalisation, fully_connected=fully_connected)
 
 
 def begin_run(

@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from frcnn_cli.core.backbones import Normalisation
+from frcnn_cli.core.normalisation import Normalisation
 from frcnn_cli.engine.detectors import DETECTORS, FAST_RCNN, Architecture
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import atomic_write

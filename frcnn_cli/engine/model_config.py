@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from frcnn_cli.core.backbones import BACKBONES, DEFAULT_BACKBONE, NORMALISATIONS
 from frcnn_cli.settings import setting
 
 BUNDLED = "bundled"
@@ -35,8 +36,8 @@ class ModelConfig:
         words=(BUNDLED,),
     )
     backbone: str = setting(
-        "efficientnet_lite0",
-        "The network: efficientnet_lite0, vgg16, alexnet, or a model name of timm.",
+        DEFAULT_BACKBONE,
+        f"The network: {', '.join(BACKBONES)}, or a model name of timm.",
         table="model",
         lasting=True,
     )
@@ -49,9 +50,10 @@ class ModelConfig:
     )
     normalisation: str | None = setting(
         None,
-        "What pixels are made of before the network; it belongs to the weights.",
+        "What pixels become before the network; it belongs to the weights: caffe to those converted from Caffe, Keras' "
+        "VGG16 among them, vgg16-features to torchvision's VGG16 IMAGENET1K_FEATURES, imagenet to its others.",
         table="model",
-        choices=("imagenet", "half", "caffe"),
+        choices=tuple(NORMALISATIONS),
         shown_default="the backbone's",
         lasting=True,
     )

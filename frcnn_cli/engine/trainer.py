@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from frcnn_cli.engine.batches import Batch, TrainingBatches, derived_seed
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.interrupts import delayed_interrupt
+from frcnn_cli.engine.interrupts import SIGNALS, Interruption, delayed_interrupt
 from frcnn_cli.engine.loading import prepared_batches
 from frcnn_cli.engine.optimizer import set_learning_rate
 from frcnn_cli.engine.run_folder import Observer, Progress, RunFolder, Silent
@@ -63,27 +63,28 @@ def train(
             learn what one process would, but for dropout, which draws anew for each of them.
 
     Raises:
-        Interrupted: on Ctrl-C, after everything is saved.
+        Interrupted: on Ctrl-C, SIGTERM or SIGHUP, after everything is saved.
         DataError: a file is missing or damaged or a worker was killed, after everything is saved; the disk is full, or
             the loss is not finite, and what was saved before stays.
     """
     folder = RunFolder(output, run, observer) if processes.rank == 0 else Silent()
     try:
         trainer = Trainer(run, dataset, proposals, folder, validation, torch.device(device), processes)
-        with delayed_interrupt() as interrupted:
+        # torchrun ends the other processes of a run by SIGTERM when one has met a fault.
+        with delayed_interrupt(SIGNALS if processes.world_size == 1 else (signal.SIGINT,)) as interrupted:
             trainer.train(interrupted, workers)
     except KeyboardInterrupt:
         where = f"stopped at once in iteration {run.iteration + 1} of {run.config.iterations}"
         raise Interrupted(f"{where}; what was saved before is in {output}") from None
     except Stopped:
         where = f"stopped after iteration {run.iteration} of {run.config.iterations}"
-        raise Interrupted(f"{where}; all is saved in {output}") from None
+        raise Interrupted(f"{where}; all is saved in {output}", interrupted.signal) from None
     finally:
         folder.close()
 
 
 class Stopped(Exception):
-    """Ctrl-C was noticed between two updates, and the run is saved."""
+    """A signal was noticed between two updates, and the run is saved."""
 
 
 class Trainer:
@@ -121,7 +122,7 @@ class Trainer:
         )
         self.window = Window(run.window)
 
-    def train(self, interrupted: threading.Event, workers: int) -> None:
+    def train(self, interrupted: Interruption, workers: int) -> None:
         """Go on to the last iteration, or until `interrupted` is set."""
         run = self.run
         if self.new:
@@ -131,6 +132,9 @@ class Trainer:
         run.model.train()
         for batch in prepared_batches(self.batches, run.iteration, run.config.iterations, workers):
             if isinstance(batch, DataError):
+                if interrupted.is_set():  # a signal to the whole group has ended the worker too
+                    self.folder.save(run)
+                    raise Stopped
                 raise self.folder.stopped_by(batch, run)
             self._update(batch)
             self._report()
@@ -169,11 +173,11 @@ class Trainer:
             left = (config.iterations - run.iteration) / values["iterations_per_second"]
             self.folder.progress(Progress(run.iteration, values, left))
 
-    def _save_and_measure(self, interrupted: threading.Event) -> None:
+    def _save_and_measure(self, interrupted: Interruption) -> None:
         """Do what is due after an iteration.
 
         Raises:
-            Stopped: Ctrl-C came, to this process or another one.
+            Stopped: a signal came, to this process or another one.
         """
         to_be_measured = self._to_be_measured()
         stopped = self.processes.any(interrupted.is_set())
@@ -192,7 +196,7 @@ class Trainer:
         due = self.validation is not None and self._every(self.run.config.eval_every)
         return due and self.run.measured < self.run.iteration
 
-    def _measure(self, interrupted: threading.Event) -> None:
+    def _measure(self, interrupted: Interruption) -> None:
         """Measure the model, keep it if it is the best so far, and save that it was measured."""
         run = self.run
         start = time.perf_counter()
@@ -212,7 +216,7 @@ class Trainer:
         self.folder.save(run)
         self.window.skip()
 
-    def _validate(self, interrupted: threading.Event) -> float | None:
+    def _validate(self, interrupted: Interruption) -> float | None:
         """The mean average precision, on process 0; None on the others."""
 
         def until_interrupted(records: Iterable[ImageRecord]) -> Iterator[ImageRecord]:
@@ -220,7 +224,8 @@ class Trainer:
                 if (
                     interrupted.is_set() and self.processes.world_size == 1
                 ):  # the others would wait for this one's share
-                    raise Interrupted(f"stopped in validation, after iteration {self.run.iteration}; all is saved")
+                    where = f"stopped in validation, after iteration {self.run.iteration}"
+                    raise Interrupted(f"{where}; all is saved", interrupted.signal)
                 yield record
 
         with torch.random.fork_rng(devices=[]):  # building some backbones draws from the numbers of dropout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -40,7 +40,7 @@ def load_coco(
 ) -> Dataset:
     """Read a COCO annotation file and the headers of its images.
 
-    Crowds (``iscrowd`` 1) become difficult objects. An image's id is its ``file_name`` without the suffix.
+    Regions with ``iscrowd`` 1 become crowds, and difficult. An image's id is its ``file_name`` without the suffix.
 
     Args:
         annotations: the JSON file.
@@ -81,6 +81,7 @@ COCO = Format(metavar="ANN.json", help="Annotations in COCO's format.", load=_lo
 
 def _record(image: _Image) -> ImageRecord:
     objects = pack_objects(image.boxes, image.labels, image.difficult)
+    objects = replace(objects, crowd=objects.difficult)
     return ImageRecord(image.id, image.path, image.frame.width, image.frame.height, objects)
 
 

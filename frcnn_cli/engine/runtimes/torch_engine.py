@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.detection import select_detections
+from frcnn_cli.core.normalisation import Normalisation
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.detection_config import DetectionConfig
