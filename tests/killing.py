@@ -24,6 +24,9 @@ from contextlib import suppress
 from pathlib import Path
 
 # What the commands import only when they need it.
+import frcnn_cli.drawing.training_plot
+import frcnn_cli.engine.beginning
+import frcnn_cli.engine.trainer  # noqa: F401
 import proposals.search  # noqa: F401
 from frcnn_cli.cli import COMMANDS, cli, main
 
