@@ -1,7 +1,12 @@
 """Region proposals by selective search (Uijlings et al., IJCV 2013): an image in, ranked boxes out.
 
+>>> import numpy as np
 >>> from proposals import selective_search
->>> boxes = selective_search(image)  # uint8 RGB [H, W, 3] -> float32 [N, 4], best first
+>>> image = np.zeros((60, 80, 3), np.uint8)  # RGB [H, W, 3]
+>>> image[20:40, 30:50] = 255
+>>> selective_search(image)[:2]  # float32 [N, 4], xyxy in pixels, best first
+array([[ 0.,  0., 80., 60.],
+       [30., 20., 50., 40.]], dtype=float32)
 
 Data flows through one file after another: `colour` (spaces), `segmentation` (starting regions), `features`
 (histograms), `grouping` (merging), `ranking` (order); `search` runs them for one of `modes`.

@@ -101,6 +101,15 @@ def test_no_command_shows_the_help(run_frcnn):
         (["train", "--output", "run", "--background-iou", "0.5", "0.1"], "--background-iou"),
         (["train", "--output", "run", "--rois-per-batch", "1"], "--rois-per-batch"),
         (["detect", "a.jpg", "--device", "abacus"], "--device abacus"),
+        (["detect", "a.jpg", "--runtime", "abacus"], "'--runtime': 'abacus' is not 'torch'"),
+        (["detect", "a.jpg", "--mode", "slow"], "'--mode': 'slow' is not one of 'single', 'fast', 'quality'"),
+        (["detect", "a.jpg", "--score", "nan"], "'--score': nan is not a finite number"),
+        (["eval", "--voc", ".", "--nms", "NaN"], "'--nms': NaN is not a finite number"),
+        (["detect", "a.jpg", "--nms", "-inf"], "'--nms'"),
+        (["compress-svd", "a.safetensors", "-o", "b", "--energy", "nan"], "'--energy': nan is not a finite number"),
+        (["detect", "a.jpg", "--format", "csv"], "--format csv: where to? give --output too"),
+        (["eval", "--voc", ".", "--format", "voc"], "--format voc: where to? give --output too"),
+        (["detect", "a.jpg", "-o", "b", "--format", "xml"], "'--format'"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_code_2(run_frcnn, tmp_path, monkeypatch, arguments, fault):

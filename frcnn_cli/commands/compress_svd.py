@@ -70,7 +70,10 @@ def compress_svd(checkpoint: Path, output: Path, options: CompressionOptions) ->
     from frcnn_cli.engine.compression import Compression
 
     size_before = checkpoint.stat().st_size
-    compression = Compression(load_checkpoint(checkpoint))
+    try:
+        compression = Compression(load_checkpoint(checkpoint))
+    except UsageError as error:
+        raise UsageError(f"{checkpoint}: {error}") from error
     ranks = options.ranks or compression.ranks_for_energy(options.energy)
     save_checkpoint(output, compression.apply(ranks), torch.float16 if options.half else torch.float32)
     _print_table(compression.report(ranks))

@@ -16,13 +16,15 @@ from frcnn_cli.commands.options import (
     OutputOptions,
     SourceOptions,
     check_output,
+    check_source,
     load_detector,
     open_output,
-    stored_proposals,
+    proposal_source,
 )
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.detections import ImageResult
 from frcnn_cli.data.images import find_images, load_image, save_image
+from frcnn_cli.data.items import ImageFile
 from frcnn_cli.data.writers.json_file import as_json
 from frcnn_cli.drawing.boxes import draw_detections
 from frcnn_cli.engine.detection_config import DetectionConfig
@@ -69,15 +71,16 @@ def detect(
     """
     check_output(output)
     find_model(model.weights)
-    file = stored_proposals(proposals)
+    check_source(proposals)
     paths, faults = _find(images)
     if not paths:
         raise DataError("\n".join(faults))
     pictures = picture_paths(paths, output.save_dir) if output.save_dir else {}
-    detector, source = load_detector(model, proposals, file)
+    source = proposal_source(proposals)
+    detector = load_detector(model, proposals)
     results: list[ImageResult] = []
     interrupted = False
-    with open_output(output, detector.classes, [(path.stem, path) for path in paths]) as write:
+    with open_output(output, detector.classes, list(map(ImageFile, paths))) as write:
         for path in progress_bar("detect")(paths) if len(paths) > 1 else paths:
             result = None
             try:

@@ -17,9 +17,10 @@ from frcnn_cli.commands.options import (
     OutputOptions,
     SourceOptions,
     check_output,
+    check_source,
     load_detector,
     open_output,
-    stored_proposals,
+    proposal_source,
 )
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.detection_config import EvaluationConfig
@@ -63,12 +64,12 @@ def eval(
     """
     check_output(output)
     find_model(model.weights)
-    file = stored_proposals(proposals)
+    check_source(proposals)
     dataset = data.load(split)
-    detector, source = load_detector(model, proposals, file)
+    source = proposal_source(proposals)
+    detector = load_detector(model, proposals)
     first = current().rank == 0
-    images = [(record.id, record.path) for record in dataset.records]
-    with open_output(output, dataset.classes, images, split) if first else nullcontext() as write:
+    with open_output(output, dataset.classes, dataset.records, split) if first else nullcontext() as write:
         evaluation = evaluate_dataset(detector, dataset, source, metric, config, progress_bar("eval"), current())
         if evaluation is None:
             return  # process 0 has it

@@ -11,14 +11,15 @@ from pathlib import Path
 import click
 
 from frcnn_cli.data.detections import ImageResult
-from frcnn_cli.data.proposals import Proposals, open_proposals
+from frcnn_cli.data.items import Item
+from frcnn_cli.data.proposals import has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.writers import WRITERS, Target
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES, ProposalSource
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
-from frcnn_cli.errors import UsageError
+from frcnn_cli.errors import MissingFile, UsageError
 from frcnn_cli.settings import setting
 
 
@@ -81,27 +82,39 @@ class SourceOptions:
     )
 
 
-def stored_proposals(options: SourceOptions) -> Proposals | None:
-    """The file of proposals, opened; None where each image is searched.
+def check_source(options: SourceOptions) -> None:
+    """Find out before anything else whether proposals can be had.
 
     Raises:
-        UsageError: a mode beside a file.
-        DataError: the file is missing or damaged.
+        UsageError: a mode beside a file, or a file of an unknown suffix.
+        DataError: there is no such file.
     """
-    if options.mode and options.proposals:
+    if options.proposals is None:
+        return
+    if options.mode:
         raise UsageError(f"--mode {options.mode}: --proposals has them, so none are made; give one of the two")
-    return open_proposals(options.proposals) if options.proposals else None
+    known_suffix(options.proposals)
+    if not has_proposals(options.proposals):
+        raise MissingFile(f"{options.proposals}: no such file")
 
 
-def load_detector(
-    model: ModelOptions, proposals: SourceOptions, file: Proposals | None
-) -> tuple[Detector, ProposalSource]:
-    """The model, ready to run, and where its proposals come from. What takes time to import is imported here.
+def proposal_source(options: SourceOptions) -> ProposalSource:
+    """Where proposals come from, ready to be asked.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if options.proposals:
+        return open_proposals(options.proposals)
+    return SearchSource(ProposalConfig(options.mode or ProposalConfig.mode))
+
+
+def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:
+    """The model, ready to run.
 
     Args:
         model: which.
         proposals: what was asked for.
-        file: what `stored_proposals` has opened.
 
     Raises:
         UsageError: no such device; or proposals are asked for, and the model proposes its own.
@@ -111,9 +124,7 @@ def load_detector(
     for name, value in (("--proposals", proposals.proposals), ("--mode", proposals.mode)):
         if value and not detector.engine.needs_proposals:
             raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
-    if file is not None:  # one without images is false
-        return detector, file
-    return detector, SearchSource(ProposalConfig(proposals.mode or ProposalConfig.mode))
+    return detector
 
 
 @dataclass(frozen=True)
@@ -146,7 +157,7 @@ def check_output(options: OutputOptions) -> None:
 
 
 def open_output(
-    options: OutputOptions, classes: tuple[str, ...], images: Sequence[tuple[str, Path]], split: str = "test"
+    options: OutputOptions, classes: tuple[str, ...], images: Sequence[Item], split: str = "test"
 ) -> AbstractContextManager[Callable[[ImageResult], object]]:
     """Open what the options name, as `Writer` says; without an output, a function that does nothing.
 

@@ -19,11 +19,12 @@ from frcnn_cli.commands.propose_report import (
     only_converts,
 )
 from frcnn_cli.data.images import find_images, image_size
+from frcnn_cli.data.items import ImageFile, Item
 from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.engine.proposer import ImageFile, Item, propose_images
+from frcnn_cli.engine.proposer import propose_images
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import UsageError
 

@@ -18,11 +18,11 @@ from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.dataset_options import format_flags
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import load_image, save_image
+from frcnn_cli.data.items import Item
 from frcnn_cli.data.proposals import Proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.drawing.proposals import draw_best_proposals, draw_first_proposals, draw_segments, together
 from frcnn_cli.engine.proposal_coverage import measure_coverage
-from frcnn_cli.engine.proposer import Item
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import check_writable

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from frcnn_cli.core.normalisation import Normalisation
 from frcnn_cli.engine.detectors import DETECTORS, FAST_RCNN, Architecture
 from frcnn_cli.errors import DataError, UsageError
-from frcnn_cli.files import atomic_write
+from frcnn_cli.files import atomic_write, reason
 
 FORMAT = "frcnn-checkpoint"
 VERSION = 1
@@ -122,10 +122,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         norm = about["normalisation"]
         checkpoint = Checkpoint(
             architecture=DETECTORS[kind].architecture(**about["architecture"]),
-            classes=tuple(about["classes"]),
+            classes=tuple(map(_text, about["classes"])),
             normalisation=Normalisation(norm["order"], norm["scale"], tuple(norm["mean"]), tuple(norm["std"])),
-            short_side=about["short_side"],
-            long_side=about["long_side"],
+            short_side=_size(about["short_side"]),
+            long_side=_size(about["long_side"]),
             training=about["training"],
             state=state,
             kind=kind,
@@ -136,12 +136,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{value!r} is not a number of pixels")
+    return value
+
+
 def _check_tensors(checkpoint: Checkpoint, path: str | Path) -> None:
     kind, architecture = checkpoint.kind, checkpoint.architecture
     try:
         expected = {name: value.shape for name, value in _empty_model(kind, architecture).state_dict().items()}
     except UsageError as error:  # a backbone of another version of timm
         raise DataError(f"{path}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # what numbers that are none lead to
+        raise DataError(f"{path}: no {DETECTORS[kind].title} can be built as it describes ({reason(error)})") from error
     if {name: value.shape for name, value in checkpoint.state.items()} != expected:
         raise DataError(f"{path}: the tensors are not those of the {DETECTORS[kind].title} that it describes")
     if len(checkpoint.classes) != architecture.num_classes:

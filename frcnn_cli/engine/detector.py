@@ -38,10 +38,10 @@ class Detector:
     Examples:
         >>> from frcnn_cli import Detector
         >>> detector = Detector.load()  # the model that comes with the package
-        >>> found = detector.detect("tests/data/JPEGImages/dog_bicycle.jpg", score=0.7)
-        >>> sorted(found.names)
-        ['bicycle', 'car', 'dog']
-        >>> found.boxes.shape, found.boxes.dtype, bool((found.scores >= 0.7).all())
+        >>> found = detector.detect("tests/data/JPEGImages/dog_bicycle.jpg", score=0.9)
+        >>> found.names
+        ('dog', 'car', 'bicycle')
+        >>> found.boxes.shape, found.boxes.dtype, bool((found.scores >= 0.9).all())
         ((3, 4), dtype('float32'), True)
     """
 

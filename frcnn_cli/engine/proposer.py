@@ -8,41 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 
 from frcnn_cli.data.images import load_image
+from frcnn_cli.data.items import Item
 from frcnn_cli.data.proposals.partial import PartialProposals
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.sources import SEARCHES, Search
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, Interrupted
 from frcnn_cli.progress import Track, silent
-
-
-class Item(Protocol):
-    """An image to propose boxes for, such as an ImageRecord."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def path(self) -> Path: ...
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image that belongs to no data set; its id is the file's name without the suffix."""
-
-    path: Path
-
-    @property
-    def id(self) -> str:
-        return self.path.stem
 
 
 def propose_images(

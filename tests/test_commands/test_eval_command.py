@@ -111,6 +111,31 @@ def test_result_files_of_the_devkit(evaluate_tiny, tiny_voc, tiny_dataset, tmp_p
     assert again.mean_ap == pytest.approx(result["mAP"], abs=0.03)
 
 
+def test_other_formats_hold_the_same_detections(evaluate_tiny, tiny_voc, tmp_path):
+    outputs = ("voc", "a.csv", "a.jsonl", "a.json")
+    for name in outputs:
+        outcome = evaluate_tiny("--voc", tiny_voc, "--split", "val", "--output", tmp_path / name)
+        assert outcome.code == 0
+        assert f"detections of 2 images in {tmp_path / name}" in outcome.err
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [entry["detections"] for entry in json.loads((tmp_path / "a.json").read_text())] == [
+        line["detections"] for line in lines
+    ]
+    count = sum(len(line["detections"]) for line in lines)
+    assert count > 20
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + count
+    assert sum(len(path.read_text().splitlines()) for path in (tmp_path / "voc").iterdir()) == count
+    assert {path.name.split("_")[2] for path in (tmp_path / "voc").iterdir()} == {"val"}
+
+
+def test_what_cannot_be_written_is_found_before_the_work(evaluate_tiny, tiny_voc, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = evaluate_tiny("--voc", tiny_voc, "--output", tmp_path / "file", "--json")
+    assert outcome.code == 1
+    assert outcome.out == ""  # no figures, as nothing was measured
+    assert f"{tmp_path / 'file'} is not a folder" in outcome.err
+
+
 def test_voc_without_a_value(evaluate_tiny, tiny_voc, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VOC_ROOT", raising=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from frcnn_cli.core.backbones import NORMALISATIONS
@@ -107,8 +108,6 @@ def test_compressing_twice_and_wrong_ranks(checkpoint):
 def write_about(path: Path, checkpoint: Checkpoint, **changes) -> None:
     """A file as `save_checkpoint` writes it, with other metadata."""
     save_checkpoint(path, checkpoint)
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["frcnn"])
     state = {name: value.contiguous() for name, value in checkpoint.state.items()}
@@ -156,6 +155,46 @@ def test_tensors_of_another_architecture(checkpoint, tmp_path, changes, fault_of
     save_checkpoint(path, replace(checkpoint, architecture=replace(checkpoint.architecture, **changes)))
     for function in (read_and_build, Detector.load):
         assert fault_of(function, path).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"architecture": {name: value}} for name in ("backbone", "num_classes", "roi_size", "fc_width", "fc6_rank")
+          for value in ("wide", [2], 1.5)),
+        {"architecture": []},
+        {"architecture": {"no_such_field": 1}},
+        {"classes": 7},
+        {"classes": ["dog", 7]},
+        {"kind": ["fast-rcnn"]},
+        {"kind": "slow-rcnn"},
+        {"normalisation": {"order": "RGB"}},
+        {"normalisation": None},
+        {"short_side": "wide"},
+        {"long_side": 0},
+        {"version": "1"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_metadata_that_make_no_sense_are_one_line(checkpoint, tmp_path, fault_of, changes):
+    path = tmp_path / "model.safetensors"
+    if isinstance(changes.get("architecture"), dict):
+        changes = {"architecture": {**asdict(checkpoint.architecture), **changes["architecture"]}}
+    write_about(path, checkpoint, **changes)
+    assert fault_of(load_checkpoint, path).startswith(f"{path}: ")
+
+
+def test_a_file_that_names_no_kind_is_a_fast_rcnn(checkpoint, tmp_path):
+    """As every file of the versions before, such as the bundled model."""
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, checkpoint)
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["frcnn"])
+    assert about.pop("kind") == load_checkpoint(path).kind == "fast-rcnn"
+    save_file({name: value.contiguous() for name, value in checkpoint.state.items()}, path,
+              metadata={"frcnn": json.dumps(about)})  # fmt: skip
+    assert load_checkpoint(path).kind == "fast-rcnn"
+    assert load_checkpoint(path).architecture == checkpoint.architecture
 
 
 def test_a_name_of_a_class_too_few(checkpoint, tmp_path, fault_of):

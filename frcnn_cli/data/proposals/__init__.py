@@ -5,33 +5,20 @@ All of them are read as continuous xyxy; each format's own convention is stated,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from frcnn_cli.data.proposals.npz import ImageProposals
+from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals, write_detectron2
+from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, write_fast_rcnn
+from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
 from frcnn_cli.data.proposals.shards import ShardedProposals, find_shards
 from frcnn_cli.errors import UsageError
-from frcnn_cli.tables import Table
 
-_READERS: Table[Callable[[Path], Proposals]] = Table(
-    "reader of proposals",
-    {
-        ".npz": "frcnn_cli.data.proposals.npz:ProposalFile",
-        ".mat": "frcnn_cli.data.proposals.fast_rcnn:FastRCNNProposals",
-        ".pkl": "frcnn_cli.data.proposals.detectron2:Detectron2Proposals",
-    },
-)
-_WRITERS: Table[Callable[[Path, Iterable[ImageProposals], Mapping[str, Any]], None]] = Table(
-    "writer of proposals",
-    {
-        ".npz": "frcnn_cli.data.proposals.npz:write_npz",
-        ".mat": "frcnn_cli.data.proposals.fast_rcnn:write_fast_rcnn",
-        ".pkl": "frcnn_cli.data.proposals.detectron2:write_detectron2",
-    },
-)
+_READERS = {".npz": ProposalFile, ".mat": FastRCNNProposals, ".pkl": Detectron2Proposals}
+_WRITERS = {".npz": write_npz, ".mat": write_fast_rcnn, ".pkl": write_detectron2}
 
 
 class Proposals(Protocol):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import io as scipy_io
 
 from frcnn_cli.data.proposals.npz import ImageProposals, checked_images
 from frcnn_cli.data.proposals.sizeless import SizelessProposals, as_boxes
@@ -57,6 +56,8 @@ def write_fast_rcnn(path: Path, images: Iterable[ImageProposals], settings: Mapp
     Raises:
         DataError: boxes are not valid, or the file cannot be written.
     """
+    from scipy import io as scipy_io  # takes its time to import, which other formats do not wait for
+
     boxes, ids = [], []
     for image_id, xyxy, _, _ in checked_images(path, images):
         pixels = np.column_stack((np.floor(xyxy[:, :2]) + 1, np.ceil(xyxy[:, 2:])))[:, (1, 0, 3, 2)]
@@ -72,6 +73,8 @@ def write_fast_rcnn(path: Path, images: Iterable[ImageProposals], settings: Mapp
 def _load(path: Path) -> dict[str, np.ndarray]:
     with reading(path):
         file = path.open("rb")
+    from scipy import io as scipy_io
+
     try:
         with file:
             return scipy_io.loadmat(file, variable_names=("boxes", "images"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from frcnn_cli.data.detections import ImageResult
+from frcnn_cli.data.items import Item
 from frcnn_cli.tables import Table
 
 
@@ -23,13 +24,13 @@ class Target:
     Attributes:
         path: a file, or the folder of several.
         classes: names of the labels 1, 2, ...
-        images: id and file of each image that results may come of.
+        images: those that results may come of.
         split: the list that the images are from, such as ``test``.
     """
 
     path: Path
     classes: tuple[str, ...]
-    images: Sequence[tuple[str, Path]]
+    images: Sequence[Item]
     split: str = "test"
 
 

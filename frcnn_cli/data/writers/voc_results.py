@@ -32,7 +32,7 @@ def results_path(folder: Path, split: str, name: str) -> Path:
 @contextmanager
 def write_voc(target: Target) -> Iterator[Callable[[ImageResult], None]]:
     """See `Writer`. The files hold the images class by class, so they are written when all images are there."""
-    ids = [image_id for image_id, _ in target.images]
+    ids = [image.id for image in target.images]
     _check_ids(target.path, ids)
     if len(set(ids)) < len(ids):
         twice = next(image_id for place, image_id in enumerate(ids) if image_id in ids[:place])
