@@ -62,6 +62,7 @@ def train(call: TrainCall) -> None:
         _report_sound(parts)
         return
     call = call.for_data(parts[0].dataset)
+    _check_length(call, latest)
     device = pick_device(call.machine.device)
     run = _build_or_restore(call, parts, start or _initial_detector(call), resume=latest is not None)
     _report_start(call, run, parts[0].dataset, device)
@@ -96,6 +97,16 @@ def _latest_model(call: TrainCall) -> Checkpoint | None:
     if output is not None and (output / STATE_FILE).exists():
         raise UsageError(f"--output {output}: holds a run already; --resume it, or choose another folder")
     return None
+
+
+def _check_length(call: TrainCall, latest: Checkpoint | None) -> None:
+    """Refuse to end a run before where it is, and say it where there is nothing left to do."""
+    done, wanted = latest.training["iteration"] if latest else 0, call.training.iterations
+    if done > wanted:
+        raise UsageError(f"--iterations {wanted}: the run in {call.task.output} has done {done} already")
+    if done == wanted:
+        line = f"{call.task.output}: all {done} iterations are done; a larger number of --iterations goes on"
+        err.print(line, markup=False)
 
 
 def _initial_detector(call: TrainCall) -> Checkpoint | None:
