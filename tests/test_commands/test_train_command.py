@@ -129,7 +129,8 @@ def test_a_run_that_is_done(train, run_frcnn, tiny_voc, tmp_path):
     assert train("--voc", tiny_voc, "--output", run, "--iterations", 2).code == 0
     before = {path.name: path.read_bytes() for path in run.iterdir() if not path.name.startswith("events")}
     fewer = run_frcnn("train", "--resume", run, "--iterations", 1)
-    assert (fewer.code, fewer.err) == (2, f"frcnn: --iterations 1: the run in {run} has done 2 already\n")
+    assert fewer.code == 2
+    assert fewer.err.splitlines()[-1] == f"frcnn: --iterations 1: the run in {run} has done 2 already"
     assert {name: (run / name).read_bytes() for name in before} == before
     again = run_frcnn("train", "--resume", run)
     assert again.code == 0, again.err
