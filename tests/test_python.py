@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -143,3 +145,19 @@ def test_files_that_are_missing_and_runtimes_that_are_none(detector, tmp_path, f
         Detector.load(device="abacus")
     with pytest.raises(DataError):
         Detector.load(__file__)
+
+
+def test_the_readme_in_python(tiny_voc, photographs, tmp_path, monkeypatch, capfd):
+    """Its two examples, on a photograph and a data set of these names; training is made short."""
+    examples = re.findall(r"```python\n(.*?)```", (photographs.parents[1] / "README.md").read_text(), flags=re.DOTALL)
+    assert len(examples) == 2
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photographs / "JPEGImages" / "dog_bicycle.jpg", "photo.jpg")
+    exec(examples[0], {})
+    assert {"dog", "bicycle"} <= {line.split()[0] for line in capfd.readouterr().out.splitlines()}
+    shutil.copytree(tiny_voc, "mydata")
+    named = 'output="run"'
+    assert named in examples[1]
+    names: dict = {}
+    exec(examples[1].replace(named, f"{named}, iterations=1, short_side=64, rois_per_batch=16, loaders=0"), names)
+    assert names["detector"].classes == Detector.load(tmp_path / "run" / "model.safetensors").classes
