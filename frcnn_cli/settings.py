@@ -35,6 +35,7 @@ class Setting:
         check: of a value that is right by itself, what is wrong with it all the same, or None.
         words: of a text that is a path otherwise, the words that are none; None for a text that is no path.
         lasting: whether a run that was begun cannot change it.
+        building: whether a new model is built by it, so that it means nothing beside a model that is there.
     """
 
     help: str
@@ -52,6 +53,7 @@ class Setting:
     check: Callable[[Any], str | None] | None = None
     words: tuple[str, ...] | None = None
     lasting: bool = False
+    building: bool = False
 
 
 def setting(default: T, help: str, **about: Any) -> T:

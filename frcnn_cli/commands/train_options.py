@@ -8,9 +8,7 @@ from pathlib import Path
 import click
 
 from frcnn_cli.commands.fields import SettingOption
-from frcnn_cli.engine.model_config import ModelConfig
 from frcnn_cli.engine.sources import SEARCHES
-from frcnn_cli.engine.training_config import TrainingConfig
 from frcnn_cli.settings import setting
 
 RECIPES = ("auto", "paper")
@@ -93,7 +91,7 @@ class Length:
     """
 
     epochs: float | None = setting(
-        None, "Passes over the images, in the place of --iterations.", table="optimizer", above=0
+        None, "Passes over the images, in the place of --iterations.", table="optimizer", above=0, most=1e6
     )
 
 
@@ -108,10 +106,6 @@ class Machine:
 
     device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", table="run", metavar="DEVICE")
     loaders: int = setting(1, "Processes that prepare batches.", table="run", least=0)
-
-
-GROUPS = (Task, Lists, ModelConfig, Length, TrainingConfig, Machine)
-"""All options but those that say where the data lie, in the order of --help."""
 
 
 TABLES = ("data", "model", "sampling", "images", "optimizer", "run")

@@ -22,6 +22,7 @@ class DetectionConfig:
             `short_sides`; for 600 and 1000, and scales up to 1200, that is the paper's 2000.
         flip: average with the scores and boxes of the mirrored image.
         box_voting: see `core.detection.vote`.
+        refine: how many of the likeliest proposals are looked at again; see `core.refinement`.
 
     Raises:
         UsageError: both one scale and several are given, or none of several.
@@ -55,6 +56,9 @@ class DetectionConfig:
     )
     box_voting: bool = setting(
         False, "Make each box the weighted mean of those of its class around it.", off="no-box-voting"
+    )
+    refine: int = setting(
+        0, "Look at so many of the likeliest proposals once more, where they moved to.", metavar="N", least=0
     )
 
     def __post_init__(self) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-import torch
+import re
 
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.errors import UsageError
@@ -16,6 +15,10 @@ def pick_device(name: str) -> str:
     Raises:
         UsageError: no such device here.
     """
+    if not re.fullmatch("auto|cpu|(cuda|mps|xpu)(:[0-9]+)?", name):  # which torch is not needed to say
+        raise UsageError(f"--device {name}: not a device; there are auto, cpu, cuda and cuda:N")
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and current().world_size > 1:

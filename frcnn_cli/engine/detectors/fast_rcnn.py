@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from frcnn_cli.core.model import Architecture, FastRCNN
-from frcnn_cli.core.pyramid import assign_levels, score_both_ways
+from frcnn_cli.core.pyramid import View, assign_levels
+from frcnn_cli.core.refinement import look_again
 from frcnn_cli.data.transforms import scale_image, scale_to
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detectors import Kind, Scores
@@ -26,23 +27,27 @@ def score(engine: TorchEngine, image: np.ndarray, proposals: np.ndarray, config:
     long_side = config.long_side or round(engine.long_side * short_sides[-1] / engine.short_side)
     factors = [scale_to(width, height, short_side, long_side) for short_side in short_sides]
     levels = assign_levels(boxes, torch.tensor(factors))
-    probabilities = boxes.new_empty(len(boxes), 1 + len(engine.classes))
-    deltas = boxes.new_empty(len(boxes), len(engine.classes), 4)
+    parts = []
     for level in levels.unique().tolist():  # a level that no RoI is scored at costs nothing
-        chosen = levels == level
-        scored = _score_at(factors[level], engine, image, boxes[chosen], config.flip)
-        probabilities[chosen], deltas[chosen] = (part.cpu() for part in scored)
-    return Scores(boxes, probabilities, deltas)
+        parts.append(_score_at(factors[level], engine, image, boxes[levels == level], config))
+    return Scores(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
 
 def _score_at(
-    factor: float, engine: TorchEngine, image: np.ndarray, boxes: Tensor, flip: bool
-) -> tuple[Tensor, Tensor]:
-    """Probabilities Tensor[K, 1 + C] and deltas Tensor[K, C, 4] at one size of the image, on the device."""
+    factor: float, engine: TorchEngine, image: np.ndarray, boxes: Tensor, config: DetectionConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, probabilities and deltas at one size of the image, on the device."""
     scaled, ratio = scale_image(image, factor)
     tensor = engine.normalisation(torch.from_numpy(scaled).permute(2, 0, 1)).to(engine.device)
-    rois = (boxes * torch.from_numpy(ratio)).to(engine.device)
-    return score_both_ways(engine.model, tensor, rois) if flip else engine.model.score(tensor, rois)
+    view = View(engine.model, tensor, config.flip)
+    boxes, ratio = boxes.to(engine.device), torch.from_numpy(ratio).to(engine.device)
+
+    def score(boxes: Tensor) -> tuple[Tensor, Tensor]:
+        return view.score(boxes * ratio)
+
+    found = (boxes, *score(boxes))
+    height, width = image.shape[:2]
+    return look_again(score, *found, config.refine, (width, height)) if config.refine else found
 
 
 KIND = Kind(
