@@ -15,8 +15,8 @@ def pick_device(name: str) -> str:
     Raises:
         UsageError: no such device here.
     """
-    if not re.fullmatch("auto|cpu|(cuda|mps|xpu)(:[0-9]+)?", name):  # which torch is not needed to say
-        raise UsageError(f"--device {name}: not a device; there are auto, cpu, cuda and cuda:N")
+    if not re.fullmatch("auto|(cpu|cuda|mps|xpu)(:[0-9]+)?", name):  # which torch is not needed to say
+        raise UsageError(f"--device {name}: not a device of this machine, such as auto, cpu, cuda or cuda:N")
     import torch
 
     if name == "auto":
