@@ -19,9 +19,11 @@ from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.data.writers import WRITERS, Target
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.detectors import DETECTORS, Kind, Scores
 from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES
+from frcnn_cli.errors import UsageError
 
 CLASSES = ("cat", "dog")
 
@@ -91,6 +93,22 @@ def test_one_that_proposes_for_itself_takes_no_proposals(run_frcnn, toy, image, 
     outcome = run_frcnn("detect", image, "--weights", toy, option, value)
     assert outcome.code == 2
     assert outcome.err == f"frcnn: {option} {value}: the model proposes its own boxes, and takes no others\n"
+
+
+def test_nor_does_it_from_python(toy, image):
+    detector = Detector.load(toy)
+    assert detector.detect(image).names == ("dog",)
+    with pytest.raises(UsageError, match="proposes its own boxes"):
+        detector.detect(image, [[0, 0, 9, 9]])
+
+
+def test_a_way_to_look_that_a_kind_does_not_have_is_a_wrong_call(run_frcnn, toy, image, monkeypatch):
+    def score(engine, image, proposals, config) -> Scores:
+        raise UsageError("--scales: a toy looks once")
+
+    monkeypatch.setitem(DETECTORS, "toy", toy_kind(score=score, needs_proposals=False))
+    outcome = run_frcnn("detect", image, image.with_name("cow.jpg"), "--weights", toy, "--scales", "64,96")
+    assert (outcome.code, outcome.err) == (2, "frcnn: --scales: a toy looks once\n")
 
 
 def test_one_that_needs_proposals_gets_them(run_frcnn, toy, image, monkeypatch, tiny_proposals_path):

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from rich.console import Console
-from tqdm import tqdm
 
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.progress import Track
@@ -26,6 +25,8 @@ def progress_bar(description: str, unit: str = "image") -> Track:
     seconds = 0.1 if err.is_terminal else 30.0
 
     def track(items: Iterable[T], total: int | None = None, initial: int = 0) -> Iterable[T]:
+        from tqdm import tqdm  # takes as long to import as the rest of a help text
+
         return tqdm(
             items,
             desc=description,

@@ -29,7 +29,7 @@ from frcnn_cli.data.writers.json_file import as_json
 from frcnn_cli.drawing.boxes import draw_detections
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import detect_image, find_model
-from frcnn_cli.errors import DataError, FrcnnError, Interrupted
+from frcnn_cli.errors import DataError, Interrupted
 from frcnn_cli.settings import setting
 
 
@@ -88,7 +88,7 @@ def detect(
                 result = detect_image(detector, image, path, path.stem, source, config)
                 if output.save_dir:
                     save_image(pictures[path], draw_detections(image, result.detections, detector.classes))
-            except FrcnnError as error:
+            except DataError as error:
                 faults.append(str(error))
             except KeyboardInterrupt:
                 interrupted = True  # what was found so far is still reported

@@ -21,7 +21,6 @@ from frcnn_cli.data.images import load_image, save_image
 from frcnn_cli.data.items import Item
 from frcnn_cli.data.proposals import Proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
-from frcnn_cli.drawing.proposals import draw_best_proposals, draw_first_proposals, draw_segments, together
 from frcnn_cli.engine.proposal_coverage import measure_coverage
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, UsageError
@@ -210,6 +209,7 @@ def save_pictures(items: Sequence[Item], classes: Sequence[str], file: Proposals
 
     Difficult objects are left out, as in `measure_coverage`; where no object is known, the first proposals are drawn.
     """
+    from frcnn_cli.drawing.proposals import draw_best_proposals, draw_first_proposals, draw_segments, together
     from proposals import segments  # compiled, which no other report waits for
 
     targets = picture_paths([item.path for item in items], folder)

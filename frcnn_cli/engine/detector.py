@@ -15,7 +15,7 @@ from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.runtimes import RUNTIMES, Engine
 from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
-from frcnn_cli.errors import MissingFile
+from frcnn_cli.errors import MissingFile, UsageError
 from frcnn_cli.settings import build, flat
 
 if TYPE_CHECKING:  # torch is imported when a model is loaded
@@ -101,11 +101,13 @@ class Detector:
         Raises:
             TypeError: no such option.
             ValueError: an array that is no image, or proposals that are no boxes of it.
-            UsageError: options that do not go together, or no such mode.
+            UsageError: options that do not go together, no such mode, or proposals for a model that makes its own.
             DataError: the file cannot be read.
         """
         config = _changed(config or DetectionConfig(), options)
         image = load_image(image) if isinstance(image, (str, Path)) else _checked_image(image)
+        if proposals is not None and not self.engine.needs_proposals:
+            raise UsageError("the model proposes its own boxes, and takes no others")
         if proposals is not None:
             height, width = image.shape[:2]
             proposals = checked_proposals(np.asarray(proposals, np.float32), width, height)

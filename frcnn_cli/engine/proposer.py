@@ -11,8 +11,6 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import cv2
-
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import Item
 from frcnn_cli.data.proposals.partial import PartialProposals
@@ -126,6 +124,8 @@ def _propose_one(
 def _start_worker() -> None:
     # Ctrl-C is the parent's to handle; workers that die of it would each print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import cv2
+
     cv2.setNumThreads(1)
 
 

@@ -1,4 +1,4 @@
-"""Colour jitter: each of its three factors alone is what its name says."""
+"""Scaling: what takes boxes along. Colour jitter: each of its three factors alone is what its name says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.transforms import jitter_colours
+from frcnn_cli.data.transforms import jitter_colours, resize, scale_image
 
 LUMA = np.array((0.299, 0.587, 0.114))
 
@@ -23,6 +23,18 @@ def photograph(photographs) -> np.ndarray:
 @pytest.fixture(scope="module")
 def noise() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("scale", "size"), [(1, (20, 30)), (0.5, (10, 15)), (1.7, (34, 51)), (0.33, (7, 10)), (0.01, (1, 1))]
+)
+def test_scaling_takes_boxes_along(noise, scale, size):
+    """The whole image as a box stays the whole image, whatever its sides are rounded to."""
+    scaled, ratio = scale_image(noise, scale)
+    assert scaled.shape == (*size, 3)
+    assert np.array_equal(scaled, resize(noise, scale))
+    assert (ratio.dtype, ratio.shape) == (np.float32, (4,))
+    np.testing.assert_allclose(np.array([0, 0, 30, 20]) * ratio, [0, 0, size[1], size[0]], rtol=1e-6)
 
 
 def test_factors_of_one_change_nothing(noise):
