@@ -24,7 +24,7 @@ from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
-from frcnn_cli.data.transforms import jitter_colours, mirror, resize, scale_to, scaled_size
+from frcnn_cli.data.transforms import jitter_colours, mirror, scale_image, scale_to, scaled_size
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.training_config import Scales
 from frcnn_cli.errors import DataError
@@ -166,13 +166,12 @@ class TrainingBatches(TorchDataset):
             proposals, gt_boxes, crowds = (flip(boxes, record.width) for boxes in (proposals, gt_boxes, crowds))
         sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
 
-        image = resize(image, scale)
+        image, ratio = scale_image(image, scale)
         if self.colour_jitter:
             factors = 1 + self.colour_jitter * (2 * torch.rand(3, generator=generator) - 1)
             image = jitter_colours(image, *factors.tolist())
         height, width = image.shape[:2]
-        ratio = torch.tensor((width / record.width, height / record.height) * 2)
-        rois = clip(sampled.rois * ratio, width, height)
+        rois = clip(sampled.rois * torch.from_numpy(ratio), width, height)
         return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), rois, sampled.labels, sampled.deltas
 
 
