@@ -54,6 +54,8 @@ class DatasetOptions:
         images: the folder of ``--images``.
         classes: the names of ``--classes``.
         skip_faulty: leave what is faulty out.
+        strict: see `Reading`.
+        unannotated_empty: see `Reading`.
     """
 
     format: str | None = None
@@ -62,6 +64,8 @@ class DatasetOptions:
     images: Path | None = None
     classes: tuple[str, ...] | None = None
     skip_faulty: bool = False
+    strict: bool = False
+    unannotated_empty: bool = False
 
     @classmethod
     def of(cls, ctx: click.Context) -> DatasetOptions:
@@ -89,6 +93,8 @@ class DatasetOptions:
             images=ctx.params["images"],
             classes=ctx.params["classes"] or None,
             skip_faulty=ctx.params["skip_faulty"],
+            strict=ctx.params["strict"],
+            unannotated_empty=ctx.params["unannotated_empty"],
         )
 
     @property
@@ -131,17 +137,29 @@ class DatasetOptions:
         form = FORMATS[self.format]
         if form.needs_images and self.images is None:
             raise UsageError(f"--{self.format} needs --images, the folder of its images")
-        dataset = form.load(self.place, Reading(split, self.images, self.classes or classes, skip_faulty=True))
+        reading = Reading(
+            split,
+            self.images,
+            self.classes or classes,
+            skip_faulty=True,
+            strict=self.strict,
+            unannotated_empty=self.unannotated_empty,
+        )
+        dataset = form.load(self.place, reading)
         if shard:
             dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
         return check_images(dataset, skip_faulty=True, track=progress_bar("checking"))
 
 
 def report_skipped(dataset: Dataset) -> None:
-    """Say on stderr what was left out."""
-    if dataset.skipped and current().rank == 0:
+    """Say on stderr what was left out, and what else is worth knowing about how the set was read."""
+    if current().rank > 0:
+        return
+    if dataset.skipped:
         lines = "\n".join(f"  {line}" for line in dataset.skipped)
         click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)
+    for note in dataset.notes:
+        click.echo(f"{dataset.name}: {note}", err=True)
 
 
 def format_flags(has: Callable[[Format], bool] = lambda form: True, last: str = "or") -> str:
@@ -177,6 +195,14 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
         ),
         click.Option(
             ["--skip-faulty"], is_flag=True, help="Leave faulty objects and images out, and list what was left out."
+        ),
+        click.Option(
+            ["--strict"], is_flag=True, help="Take boxes that leave their image by a little for faults, not clip them."
+        ),
+        click.Option(
+            ["--unannotated-empty"],
+            is_flag=True,
+            help="Take images without an annotation file for images without objects.",
         ),
     ]
 

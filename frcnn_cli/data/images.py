@@ -15,8 +15,36 @@ from PIL import ExifTags, Image
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write, reading, reason
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
-"""What `find_images` picks out of a folder. A file named by itself may have any suffix Pillow reads."""
+IMAGE_FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png", ".apng"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "MPO": (".mpo",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif"),
+    "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf", ".j2c"),
+    "TGA": (".tga",),
+    "PCX": (".pcx",),
+    "PSD": (".psd",),
+    "QOI": (".qoi",),
+    "SGI": (".sgi",),
+    "SUN": (".ras",),
+    "DDS": (".dds",),
+    "DIB": (),
+    "ICO": (),
+    "ICNS": (),
+    "XBM": (),
+    "XPM": (),
+}
+"""The formats that are opened, by Pillow's names, and the suffixes by which they are found in folders. Pillow's others
+are no photographs; PostScript among them is a program, which would be run."""
+
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in IMAGE_FORMATS.values() for suffix in suffixes)
+"""In lower case. A file named by itself may have any other."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +53,14 @@ class Dataset:
         classes: names of the labels 1, 2, ...
         records: one an image.
         skipped: the faults of what was left out because the caller asked to skip it, one line each.
+        notes: what is no fault, but worth saying about how the set was read, one line each.
     """
 
     name: str
     classes: tuple[str, ...]
     records: tuple[ImageRecord, ...]
-    skipped: tuple[str, ...] = field(default=())
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -76,4 +78,10 @@ def join(first: Dataset, second: Dataset) -> Dataset:
     twice = {record.id for record in first.records} & {record.id for record in second.records}
     if twice:
         raise DataError(f"{name}: {len(twice)} ids are in both, such as {min(twice)}")
-    return Dataset(name, first.classes, first.records + second.records, first.skipped + second.skipped)
+    return Dataset(
+        name,
+        first.classes,
+        first.records + second.records,
+        first.skipped + second.skipped,
+        first.notes + second.notes,
+    )

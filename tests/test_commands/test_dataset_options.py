@@ -22,7 +22,7 @@ def load_toy(place: Path, reading: Reading) -> Dataset:
         root, split = place.read_text().split()
     except OSError:
         raise DataError(f"{place}: no such toy") from None
-    return replace(load_voc(root, split, reading.classes, reading.skip_faulty), name=f"toy {place.stem}")
+    return replace(load_voc(root, split, reading.classes, skip_faulty=reading.skip_faulty), name=f"toy {place.stem}")
 
 
 @pytest.fixture

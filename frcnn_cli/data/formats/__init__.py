@@ -24,12 +24,16 @@ class Reading:
         images: the folder of the images, for formats that do not say where it is.
         classes: names in the order of their labels; None for those of the annotations.
         skip_faulty: leave faulty objects and images out, and list them in `Dataset.skipped`.
+        strict: take boxes that leave their image by more than a rounding error for faults, however little it is.
+        unannotated_empty: take images without an annotation for images without objects, where the format does not.
     """
 
     split: str
     images: Path | None = None
     classes: tuple[str, ...] | None = None
     skip_faulty: bool = False
+    strict: bool = False
+    unannotated_empty: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""Finding files by what lists and annotations call them, which is often not quite what they are called."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from frcnn_cli.errors import DataError
+from frcnn_cli.files import reason
+
+Index = dict[str, list[PurePosixPath]]
+
+
+class FileIndex:
+    """The files below a folder that have one of some suffixes, looked up by name. The folder is read once, when needed.
+
+    Args:
+        folder: where to look; its sub-folders count, hidden files and folders do not.
+        suffixes: in lower case; the files' own may be in any case.
+    """
+
+    def __init__(self, folder: Path, suffixes: Collection[str]) -> None:
+        self.folder = folder
+        self._suffixes = suffixes
+
+    @cached_property
+    def paths(self) -> tuple[PurePosixPath, ...]:
+        """The files, relative to the folder, in the order of their names."""
+        return tuple(sorted(_walk(self.folder, self._suffixes)))
+
+    def find(self, name: str) -> list[PurePosixPath]:
+        """The files, relative to the folder, that a name stands for.
+
+        The first of these rules that finds any decides:
+
+        1. the name is a path below the folder, with the file's suffix or without;
+        2. letters in the other case (and accents, which Unicode has two ways to write, always);
+        3. the end of the name is such a path, as where it was written on another machine or from another folder;
+        4. the name has no folders, and one file of all the sub-folders is called so;
+        5. the same with another suffix of those that are looked for.
+
+        Args:
+            name: with slashes or backslashes.
+
+        Returns:
+            None, one, or several that differ in their suffixes only.
+        """
+        name = _plain(name)
+        found = self._by_rules(name)
+        stem, suffix = os.path.splitext(name)
+        if not found and suffix.lower() in self._suffixes:
+            found = self._by_rules(stem)
+        return found
+
+    def _by_rules(self, name: str) -> list[PurePosixPath]:
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if not parts:
+            return []
+        foreign = bool(re.match(r"/|[A-Za-z]:|\.\./", name)) or parts[0].casefold() not in self._top_folders
+        for start in range(len(parts) if foreign else 1):
+            tail = "/".join(parts[start:])
+            for index, key in ((self._exact, tail), (self._folded, tail.casefold())):
+                if key in index:
+                    return index[key]
+        return self._by_name.get(name.casefold(), []) if len(parts) == 1 else []
+
+    @cached_property
+    def _exact(self) -> Index:
+        return self._index(str)
+
+    @cached_property
+    def _folded(self) -> Index:
+        return self._index(str.casefold)
+
+    @cached_property
+    def _by_name(self) -> Index:
+        """By the name without folders, where all that have it are one file but for the suffix."""
+        index = _index(self.paths, lambda path: path.name.casefold())
+        return {name: paths for name, paths in index.items() if len({path.with_suffix("") for path in paths}) == 1}
+
+    @cached_property
+    def _top_folders(self) -> set[str]:
+        return {path.parts[0].casefold() for path in self.paths if len(path.parts) > 1}
+
+    def _index(self, fold: Callable[[str], str]) -> Index:
+        return _index(self.paths, lambda path: fold(str(path)))
+
+
+def _index(paths: Collection[PurePosixPath], key: Callable[[PurePosixPath], str]) -> Index:
+    """Files by a name with suffix and, where no file is called so, without."""
+    whole: Index = {}
+    without: Index = {}
+    for path in paths:
+        whole.setdefault(_plain(key(path)), []).append(path)
+        without.setdefault(_plain(key(path.with_suffix(""))), []).append(path)
+    return without | whole
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+
+
+def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[PurePosixPath]:
+    def stop(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be read ({reason(error)})") from error
+
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, onerror=stop, followlinks=True) if folder.is_dir() else ():
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        within = PurePosixPath(Path(place).relative_to(folder).as_posix())
+        for name in files:
+            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
+                yield within / name
