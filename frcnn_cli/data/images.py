@@ -160,9 +160,7 @@ def save_image(path: str | Path, rgb: np.ndarray) -> None:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open an image and turn every fault of the file, then or in the block, into a one-line DataError."""
-    if os.path.isdir(path):
-        raise DataError(f"{path}: a folder, not an image")
-    with reading(path):
+    with reading(path, folder="a folder, not an image"):
         file = open(path, "rb")  # noqa: SIM115 - closed below; a fault met in the caller's block is not this one's
     with file:
         if os.fstat(file.fileno()).st_size == 0:

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ class Draft:
         self._images: list[ImageDraft] = []
         self._paths: set[Path] = set()
         self._clipped = 0
+        self._allowed: set[str] = set()
         self._known = None if reading.classes is None else check_class_names(reading.classes)
 
     def add_image(self, image_id: str, path: Path, stated_size: tuple[int, int] | None = None) -> ImageDraft:
@@ -142,12 +144,15 @@ class Draft:
         Raises:
             ObjectFault: it is none of those that are wanted, or it is the background.
         """
+        if name in self._allowed:
+            return
         name = plain(name)
         if name.casefold() in BACKGROUNDS:
             raise ObjectFault(f"class {name!r}: the background is no class of objects")
         if self._known is not None and name not in self._known:
             like = next((known for known in self._known if known.casefold() == name.casefold()), None)
             raise ObjectFault(f"unknown class {name!r}" + (f" (there is {like!r})" if like else ""))
+        self._allowed.add(name)
 
     def add_object(
         self,
@@ -227,6 +232,7 @@ class Draft:
                 self.faults.append(f"classes that differ in case only: {shown}; if they are several, name --classes")
 
 
+@lru_cache(maxsize=10_000)
 def plain(name: str) -> str:
     """A class name in the one way (NFC) that Unicode has several of to write an accent."""
     return unicodedata.normalize("NFC", name)

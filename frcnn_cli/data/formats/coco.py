@@ -9,7 +9,7 @@ from typing import Any
 
 from frcnn_cli.data.formats import Format, Reading
 from frcnn_cli.data.formats.building import Draft, ImageDraft, ObjectFault, stated_size
-from frcnn_cli.data.formats.finder import FileIndex
+from frcnn_cli.data.formats.finder import FileIndex, stem
 from frcnn_cli.data.images import IMAGE_SUFFIXES
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.errors import DataError
@@ -105,16 +105,16 @@ def _read_images(items: Sequence[Any], path: Path, draft: Draft) -> dict[Any, Im
         try:
             file = _find_image(name, index)
             size = _stated_size(item, f"{path}: image {key} ({name})")
-            found[key] = draft.add_image(str(file.with_suffix("")), index.folder / file, size)
+            found[key] = draft.add_image(stem(file), index.folder / file, size)
         except DataError as error:
             draft.faults.append(str(error))
     return found
 
 
-def _find_image(name: str, index: FileIndex) -> PurePosixPath:
+def _find_image(name: str, index: FileIndex) -> str:
     """Where an image lies in the folder: where its name says, or else where it is found by a like one."""
     if (index.folder / name).is_file() and not PurePosixPath(name).is_absolute():
-        return PurePosixPath(name)
+        return PurePosixPath(name).as_posix()
     found = index.find(name)
     if not found:
         raise DataError(f"{index.folder / name}: no such file")

@@ -7,16 +7,18 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import reason
 
-Index = dict[str, list[PurePosixPath]]
+Index = dict[str, list[str]]
 
 
 class FileIndex:
     """The files below a folder that have one of some suffixes, looked up by name. The folder is read once, when needed.
+
+    A file is told by its path below the folder, a text with slashes.
 
     Args:
         folder: where to look; its sub-folders count, hidden files and folders do not.
@@ -28,12 +30,12 @@ class FileIndex:
         self._suffixes = suffixes
 
     @cached_property
-    def paths(self) -> tuple[PurePosixPath, ...]:
-        """The files, relative to the folder, in the order of their names."""
+    def paths(self) -> tuple[str, ...]:
+        """The files, in the order of their names."""
         return tuple(sorted(_walk(self.folder, self._suffixes)))
 
-    def find(self, name: str) -> list[PurePosixPath]:
-        """The files, relative to the folder, that a name stands for.
+    def find(self, name: str) -> list[str]:
+        """The files that a name stands for.
 
         The first of these rules that finds any decides:
 
@@ -51,12 +53,13 @@ class FileIndex:
         """
         name = _plain(name)
         found = self._by_rules(name)
-        stem, suffix = os.path.splitext(name)
-        if not found and suffix.lower() in self._suffixes:
-            found = self._by_rules(stem)
+        if not found and os.path.splitext(name)[1].lower() in self._suffixes:
+            found = self._by_rules(stem(name))
         return found
 
-    def _by_rules(self, name: str) -> list[PurePosixPath]:
+    def _by_rules(self, name: str) -> list[str]:
+        if name in self._exact:  # the rule, which needs no thought
+            return self._exact[name]
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if not parts:
             return []
@@ -70,33 +73,36 @@ class FileIndex:
 
     @cached_property
     def _exact(self) -> Index:
-        return self._index(str)
+        return _index(self.paths, _plain)
 
     @cached_property
     def _folded(self) -> Index:
-        return self._index(str.casefold)
+        return _index(self.paths, lambda path: _plain(path).casefold())
 
     @cached_property
     def _by_name(self) -> Index:
         """By the name without folders, where all that have it are one file but for the suffix."""
-        index = _index(self.paths, lambda path: path.name.casefold())
-        return {name: paths for name, paths in index.items() if len({path.with_suffix("") for path in paths}) == 1}
+        index = _index(self.paths, lambda path: _plain(path).rpartition("/")[2].casefold())
+        return {name: paths for name, paths in index.items() if len(set(map(stem, paths))) == 1}
 
     @cached_property
     def _top_folders(self) -> set[str]:
-        return {path.parts[0].casefold() for path in self.paths if len(path.parts) > 1}
-
-    def _index(self, fold: Callable[[str], str]) -> Index:
-        return _index(self.paths, lambda path: fold(str(path)))
+        return {path.partition("/")[0].casefold() for path in self.paths if "/" in path}
 
 
-def _index(paths: Collection[PurePosixPath], key: Callable[[PurePosixPath], str]) -> Index:
+def stem(path: str) -> str:
+    """A path without its suffix."""
+    return os.path.splitext(path)[0]
+
+
+def _index(paths: Collection[str], key: Callable[[str], str]) -> Index:
     """Files by a name with suffix and, where no file is called so, without."""
     whole: Index = {}
     without: Index = {}
     for path in paths:
-        whole.setdefault(_plain(key(path)), []).append(path)
-        without.setdefault(_plain(key(path.with_suffix(""))), []).append(path)
+        name = key(path)
+        whole.setdefault(name, []).append(path)
+        without.setdefault(stem(name), []).append(path)
     return without | whole
 
 
@@ -104,7 +110,7 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
-def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[PurePosixPath]:
+def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[str]:
     def stop(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be read ({reason(error)})") from error
 
@@ -115,8 +121,9 @@ def _walk(folder: Path, suffixes: Collection[str]) -> Iterator[PurePosixPath]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        within = PurePosixPath(Path(place).relative_to(folder).as_posix())
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        within = Path(place).relative_to(folder).as_posix()
+        prefix = "" if within == "." else f"{within}/"
         for name in files:
             if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("."):
-                yield within / name
+                yield prefix + name

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 
 from frcnn_cli.data.formats import DefaultPlace, Format, Reading
 from frcnn_cli.data.formats.building import Box, Draft, ImageDraft, ObjectFault, stated_size
-from frcnn_cli.data.formats.finder import FileIndex
+from frcnn_cli.data.formats.finder import FileIndex, stem
 from frcnn_cli.data.images import IMAGE_FORMATS, IMAGE_SUFFIXES
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.errors import DataError, MissingFile
@@ -105,7 +105,7 @@ class _Wanted:
     """An image that is to be read: what the list calls it, and the files this may be, which differ in the suffix."""
 
     name: str
-    files: tuple[PurePosixPath, ...]
+    files: tuple[str, ...]
 
 
 def _find_root(place: Path, split: str) -> Path:
@@ -164,7 +164,7 @@ def _listed(root: Path, split: str, images: FileIndex, faults: list[str]) -> lis
     except MissingFile:
         splits = ", ".join(voc_splits(root))
         raise DataError(f"{path}: no such image list (splits there are: {splits})") from None
-    first_line: dict[str | PurePosixPath, int] = {}
+    first_line: dict[str, int] = {}
     wanted: list[_Wanted] = []
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:
@@ -197,7 +197,7 @@ def _split_folders(root: Path, split: str, images: FileIndex) -> tuple[str, ...]
     Raises:
         DataError: there are such folders, but of other splits; or there are none, and the split was named by the user.
     """
-    folders = {path.parts[0] for path in images.paths if len(path.parts) > 1}
+    folders = {path.partition("/")[0] for path in images.paths if "/" in path}
     mine = tuple(sorted(folder for folder in folders if folder.casefold() in _names_of(split)))
     others = sorted(f for f in folders if any(f.casefold() in names for names in SPLIT_FOLDERS.values()))
     if not mine and others:
@@ -211,11 +211,11 @@ def _in_folders(root: Path, folders: Sequence[str], images: FileIndex, annotatio
     """All images, or those in some folders, as a list."""
     if not annotations.paths:
         raise DataError(f"{root}: neither lists of images (ImageSets/Main) nor annotations (.xml) in it")
-    files: dict[PurePosixPath, list[PurePosixPath]] = {}
+    files: dict[str, list[str]] = {}
     for path in images.paths:
-        if not folders or path.parts[0] in folders:
-            files.setdefault(path.with_suffix(""), []).append(path)
-    return [_Wanted(str(stem), tuple(paths)) for stem, paths in files.items()]
+        if not folders or path.partition("/")[0] in folders:
+            files.setdefault(stem(path), []).append(path)
+    return [_Wanted(name, tuple(paths)) for name, paths in files.items()]
 
 
 class _Reader:
@@ -225,7 +225,7 @@ class _Reader:
         self.draft = draft
         self.images = images
         self.annotations = annotations
-        self._owners: dict[PurePosixPath, PurePosixPath] = {}
+        self._owners: dict[str, str] = {}
         self._doubles: list[str] = []
 
     def read(self, wanted: _Wanted) -> None:
@@ -238,20 +238,20 @@ class _Reader:
     def _read(self, wanted: _Wanted) -> None:
         if not wanted.files:
             raise DataError(f"{self.images.folder / wanted.name}.jpg: no such image (nor as .jpeg or .png)")
-        stem = wanted.files[0].with_suffix("")
-        found = self.annotations.find(str(stem)) or self.annotations.find(wanted.name)
+        image_id = stem(wanted.files[0])
+        found = self.annotations.find(image_id) or self.annotations.find(wanted.name)
         if not found and self.draft.reading.unannotated_empty:
-            self.draft.add_image(str(stem), self._choose(wanted, ""))
+            self.draft.add_image(image_id, self._choose(wanted, ""))
             return
         if not found:
-            raise DataError(f"{self.annotations.folder / stem}.xml: no such annotation")
+            raise DataError(f"{self.annotations.folder / image_id}.xml: no such annotation")
         annotation = self.annotations.folder / found[0]
-        owner = self._owners.setdefault(found[0], stem)
-        if owner != stem:
-            raise DataError(f"{annotation}: the annotation of {owner} and of {stem}; whose is it?")
+        owner = self._owners.setdefault(found[0], image_id)
+        if owner != image_id:
+            raise DataError(f"{annotation}: the annotation of {owner} and of {image_id}; whose is it?")
         tree = _parse(annotation)
         path = self._choose(wanted, tree.findtext("filename", ""))
-        image = self.draft.add_image(str(stem), path, _stated_size(tree, annotation))
+        image = self.draft.add_image(image_id, path, _stated_size(tree, annotation))
         # Only direct children: the parts of a person (<part>) have names and boxes of their own.
         for number, element in enumerate(tree.findall("object"), start=1):
             name = element.findtext("name", "").strip()
@@ -263,16 +263,19 @@ class _Reader:
 
     def _choose(self, wanted: _Wanted, stated: str) -> Path:
         """One of the files of an image: the one that its annotation names, or else the first, which is said."""
+        if len(wanted.files) == 1:
+            return self.images.folder / wanted.files[0]
         stated = PureWindowsPath(stated.strip()).name.casefold()
-        files = sorted(wanted.files, key=lambda path: (path.name.casefold() != stated, _ORDER[path.suffix.lower()]))
-        if len(files) > 1 and files[0].name.casefold() != stated:
+        files = sorted(map(PurePosixPath, wanted.files), key=lambda path: _ORDER[path.suffix.lower()])
+        named = [path for path in files if path.name.casefold() == stated]
+        if not named:
             self._doubles.append(f"{files[0]}, not {' or '.join(path.name for path in files[1:])}")
-        return self.images.folder / files[0]
+        return self.images.folder / (named or files)[0]
 
     def look_for_orphans(self, folders: Sequence[str]) -> None:
         """Add annotations to the faults that belong to no image; where folders are named, those in them."""
         for path in self.annotations.paths:
-            if path not in self._owners and (not folders or path.parts[0] in folders):
+            if path not in self._owners and (not folders or path.partition("/")[0] in folders):
                 self.draft.faults.append(f"{self.annotations.folder / path}: no image of this name")
 
     def finish(self) -> Dataset:
