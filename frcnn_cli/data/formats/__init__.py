@@ -78,6 +78,7 @@ FORMATS: Table[Format] = Table(
     {
         "voc": "frcnn_cli.data.formats.voc:VOC",
         "coco": "frcnn_cli.data.formats.coco:COCO",
+        "yolo": "frcnn_cli.data.formats.yolo:YOLO",
     },
 )
 """By the name of the option. Where a place is missing, they are offered in this order."""

@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 from frcnn_cli.data.formats import DefaultPlace, Format, Reading
 from frcnn_cli.data.formats.building import Box, Draft, ImageDraft, ObjectFault, stated_size
 from frcnn_cli.data.formats.finder import FileIndex, stem
+from frcnn_cli.data.formats.splits import ALL_NAMES, WHOLE, names_of
 from frcnn_cli.data.images import IMAGE_FORMATS, IMAGE_SUFFIXES
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.errors import DataError, MissingFile
@@ -32,13 +33,6 @@ VOC_CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 """The 20 classes of VOC 2007-2012 in the official, alphabetical order."""
-
-ALL_OF_IT = frozenset({"train", "trainval", "test"})
-"""Names of splits, the defaults of the commands, that mean a folder as a whole where there are no lists in it. Any
-other was asked for by name, and is not there."""
-
-SPLIT_FOLDERS = {"val": ("val", "valid", "validation"), "train": ("train", "training"), "test": ("test", "testing")}
-"""What folders of a split are called."""
 
 
 def voc_to_xyxy(box: Sequence[float]) -> Box:
@@ -120,7 +114,7 @@ def _find_root(place: Path, split: str) -> Path:
         return place
     children = _folders(place)
     below = [folder for child in children for folder in (child, *_folders(child)) if _is_voc(folder)]
-    of_split = [folder for folder in below if folder.name.casefold() in _names_of(split)]
+    of_split = [folder for folder in below if folder.name.casefold() in names_of(split)]
     if len(of_split) == 1:
         return of_split[0]
     if len(below) > 1:
@@ -149,11 +143,6 @@ def _part(root: Path, names: Sequence[str], listed: bool) -> Path:
     return next((folders[name.casefold()] for name in names if name.casefold() in folders), None) or (
         root / names[0] if listed else root
     )
-
-
-def _names_of(split: str) -> tuple[str, ...]:
-    """What the folder of a split may be called, in lower case."""
-    return next((names for names in SPLIT_FOLDERS.values() if split in names), (split.casefold(),))
 
 
 def _listed(root: Path, split: str, images: FileIndex, faults: list[str]) -> list[_Wanted]:
@@ -198,11 +187,11 @@ def _split_folders(root: Path, split: str, images: FileIndex) -> tuple[str, ...]
         DataError: there are such folders, but of other splits; or there are none, and the split was named by the user.
     """
     folders = {path.partition("/")[0] for path in images.paths if "/" in path}
-    mine = tuple(sorted(folder for folder in folders if folder.casefold() in _names_of(split)))
-    others = sorted(f for f in folders if any(f.casefold() in names for names in SPLIT_FOLDERS.values()))
+    mine = tuple(sorted(folder for folder in folders if folder.casefold() in names_of(split)))
+    others = sorted(folder for folder in folders if folder.casefold() in ALL_NAMES)
     if not mine and others:
         raise DataError(f"{root}: no folder of the split {split!r} (splits there are: {', '.join(others)})")
-    if not mine and split not in ALL_OF_IT:
+    if not mine and split not in WHOLE:
         raise DataError(f"{root}: no lists (ImageSets/Main) and no folder {split!r}, so there is no such split")
     return mine
 
