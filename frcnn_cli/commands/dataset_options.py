@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -220,14 +221,12 @@ class DatasetCommand(click.Command):
         super().__init__(*args, **attributes)
         self.validation = validation
         self._own = self.params
-        self.params = self._all()
-
-    def _all(self) -> list[click.Parameter]:
-        return [*self._own, *dataset_parameters(self.validation)]
+        self.params = [*self._own, *dataset_parameters(validation)]
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
-        self.params = self._all()
-        return super().make_context(*args, **settings)
+        command = copy(self)
+        command.params = [*self._own, *dataset_parameters(self.validation)]
+        return super(DatasetCommand, command).make_context(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         data = DatasetOptions.of(ctx)
