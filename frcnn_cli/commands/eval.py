@@ -63,7 +63,7 @@ def eval(
     """
     config = how.apply(EVALUATION)
     dataset = data.load(split)
-    file = open_proposals(how.proposals) if how.proposals else None
+    file = open_proposals(how.proposals, dataset.records) if how.proposals else None
     detector = Detector.load(weights, pick_device(device))
     evaluation = evaluate_dataset(detector, dataset, file, metric, config, progress_bar("eval"), current())
     if evaluation is None:

@@ -15,6 +15,7 @@ from frcnn_cli.data.images import find_images, image_size
 from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
 from frcnn_cli.data.proposals.shards import Shard
+from frcnn_cli.data.samples import coco_ids
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.proposer import ImageFile, Item, ProposalConfig, propose_images
 from frcnn_cli.errors import UsageError
@@ -95,7 +96,7 @@ def _shard_path(output: Path | None, shard: Shard) -> Path:
 
 def _convert(source: Path, output: Path, items: list[Item]) -> None:
     sizes = {item.id: image_size(item.path) for item in items}
-    boxes = convert_proposals(open_proposals(source), output, sizes or None)
+    boxes = convert_proposals(open_proposals(source, items), output, sizes or None, coco_ids(items))
     err.print(f"{output}: {boxes} boxes of {source}")
 
 

@@ -112,7 +112,7 @@ class ReportOptions:
         """
         if not self.recall and self.save_dir is None:
             return
-        file = open_proposals(self.proposals or output)
+        file = open_proposals(self.proposals or output, items)
         if dataset and self.recall:
             coverage = measure_coverage(dataset, file, config.max_proposals, progress_bar("recall"))
             report_coverage(dataset, file, coverage, self.as_json, self.plot)

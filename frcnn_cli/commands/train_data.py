@@ -152,7 +152,7 @@ def _open_proposals(part: Part) -> Iterator[DataError]:
     if part.path is None or not has_proposals(part.path):
         return
     try:
-        part.proposals = open_proposals(part.path)
+        part.proposals = open_proposals(part.path, part.dataset.records)
     except DataError as error:
         yield error
         return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,13 +37,22 @@ class Objects:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image of a data set: where it lies, its size in pixels as displayed (EXIF applied), its objects."""
+    """One image of a data set.
+
+    Attributes:
+        id: its name, unique in the set.
+        path: of the file.
+        width, height: in pixels as displayed (EXIF applied).
+        objects: those annotated.
+        coco_id: what a COCO file calls it, by which detectron2's proposals go; None in other formats.
+    """
 
     id: str
     path: Path
     width: int
     height: int
     objects: Objects
+    coco_id: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,12 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.records)
+
+
+def coco_ids(images: Iterable[Any]) -> dict[str, int | str]:
+    """What COCO calls images, by their ids; those that it does not know, as files without annotations, are left out."""
+    found = ((image.id, getattr(image, "coco_id", None)) for image in images)
+    return {image_id: coco_id for image_id, coco_id in found if coco_id is not None}
 
 
 def join(first: Dataset, second: Dataset) -> Dataset:

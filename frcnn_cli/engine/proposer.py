@@ -17,6 +17,7 @@ import cv2
 
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals.partial import PartialProposals
+from frcnn_cli.data.samples import coco_ids
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.errors import DataError, Interrupted
 from proposals import VERSION, selective_search
@@ -117,7 +118,7 @@ def propose_images(
     faults = processes.gather(faults) or []
     if faults:
         raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))
-    count = partial_file.finish(item.id for item in items) if processes.rank == 0 else 0
+    count = partial_file.finish([item.id for item in items], coco_ids(items)) if processes.rank == 0 else 0
     return processes.sum(count)[0]  # the others wait here for the file
 
 

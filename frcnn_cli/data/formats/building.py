@@ -88,6 +88,7 @@ class ImageDraft:
     id: str
     path: Path
     frame: Frame
+    coco_id: int | str | None = None
     boxes: list[Box] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     difficult: list[bool] = field(default_factory=list)
@@ -120,20 +121,27 @@ class Draft:
         self._allowed: set[str] = set()
         self._known = None if reading.classes is None else check_class_names(reading.classes)
 
-    def add_image(self, image_id: str, path: Path, stated_size: tuple[int, int] | None = None) -> ImageDraft:
+    def add_image(
+        self,
+        image_id: str,
+        path: Path,
+        stated_size: tuple[int, int] | None = None,
+        coco_id: int | str | None = None,
+    ) -> ImageDraft:
         """Read an image's header and hold it against the (width, height) that its annotation states, if it does.
 
         Args:
             image_id: its path without the suffix, which is added where another image is called so.
             path: the file.
             stated_size: as the annotation has it.
+            coco_id: see `ImageRecord`.
 
         Raises:
             DataError: the image cannot be read, its size is another one, or the file is an image of the set already.
         """
         if path in self._paths:
             raise DataError(f"{path}: is there twice")
-        image = ImageDraft(image_id, path, open_frame(path, stated_size))
+        image = ImageDraft(image_id, path, open_frame(path, stated_size), coco_id)
         self._images.append(image)
         self._paths.add(path)
         return image
@@ -260,9 +268,8 @@ def stated_size(width: Any, height: Any) -> tuple[int, int] | None:
     Raises:
         ValueError: they are no whole numbers.
     """
-    numbers = [
-        float(value or 0) if not isinstance(value, str) else float(value.strip() or 0) for value in (width, height)
-    ]
+    texts = ("" if value is None else value.strip() if isinstance(value, str) else value for value in (width, height))
+    numbers = [0.0 if text == "" else float(text) for text in texts]
     if not all(number.is_integer() for number in numbers):
         raise ValueError("not whole numbers")
     return (int(numbers[0]), int(numbers[1])) if min(numbers) > 0 else None
@@ -301,7 +308,7 @@ def _record(image: ImageDraft, labels: dict[str, int]) -> ImageRecord:
         labels=np.array([labels[name] for name in image.names], dtype=np.int64),
         difficult=np.array(image.difficult, dtype=bool),
     )
-    return ImageRecord(image.id, image.path, image.frame.width, image.frame.height, objects)
+    return ImageRecord(image.id, image.path, image.frame.width, image.frame.height, objects, image.coco_id)
 
 
 def _look_like_fractions(written: Sequence[float]) -> bool:

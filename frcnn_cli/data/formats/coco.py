@@ -21,7 +21,8 @@ def load_coco(
 ) -> Dataset:
     """Read a COCO annotation file and the headers of its images.
 
-    Crowds (``iscrowd`` 1) become difficult objects. An image's id is its ``file_name`` without the suffix.
+    Crowds (``iscrowd`` 1) and objects to be ignored (``ignore`` 1) become difficult objects. An image's id is its
+    ``file_name`` without the suffix; its own id in the file becomes its `coco_id`.
 
     Args:
         annotations: the JSON file.
@@ -42,8 +43,8 @@ def read_coco(path: Path, reading: Reading) -> Dataset:
     content = _read_json(path)
     if not reading.images.is_dir():
         raise DataError(f"{reading.images}: no such folder")
-    names = _category_names(content["categories"], path)
     draft = Draft(path.stem, reading)
+    names = _category_names(_without_roots(content, draft), path)
     images = _read_images(content["images"], path, draft)
     for number, item in enumerate(content["annotations"], start=1):
         try:
@@ -67,6 +68,25 @@ def _read_json(path: Path) -> dict[str, list[Any]]:
     if not content["images"]:
         raise DataError(f"{path}: lists no image")
     return content
+
+
+def _without_roots(content: Mapping[str, list[Any]], draft: Draft) -> list[Any]:
+    """The categories but those that stand above others and have no object, as Roboflow writes one."""
+    used = [item.get("category_id") for item in content["annotations"] if isinstance(item, dict)]
+    kept = []
+    for item in content["categories"]:
+        others = [
+            other.get("supercategory")
+            for other in content["categories"]
+            if isinstance(other, dict) and other is not item
+        ]
+        if isinstance(item, dict) and item.get("name") in others and item.get("id") not in used:
+            draft.notes.append(
+                f"category {item.get('id')} ({item['name']}), above others and without objects, is left out"
+            )
+        else:
+            kept.append(item)
+    return kept
 
 
 def _category_names(categories: Sequence[Any], path: Path) -> dict[int, str]:
@@ -105,7 +125,7 @@ def _read_images(items: Sequence[Any], path: Path, draft: Draft) -> dict[Any, Im
         try:
             file = _find_image(name, index)
             size = _stated_size(item, f"{path}: image {key} ({name})")
-            found[key] = draft.add_image(stem(file), index.folder / file, size)
+            found[key] = draft.add_image(stem(file), index.folder / file, size, key)
         except DataError as error:
             draft.faults.append(str(error))
     return found
@@ -153,9 +173,15 @@ def _read_annotation(
         draft.check_class(name)
         where += f" ({name})"
         x, y, width, height = written = _numbers(bbox)
-        draft.add_object(image, name, (x, y, x + width, y + height), written, bool(item.get("iscrowd", 0)))
+        draft.add_object(
+            image, name, (x, y, x + width, y + height), written, _is_set(item, "iscrowd") or _is_set(item, "ignore")
+        )
     except ObjectFault as fault:
         raise ObjectFault(f"{where}: {fault}") from None
+
+
+def _is_set(item: Mapping[str, Any], flag: str) -> bool:
+    return str(item.get(flag, 0)).strip().lower() in ("1", "true", "1.0")
 
 
 def _numbers(bbox: Any) -> list[float]:

@@ -15,6 +15,7 @@ from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals, write_detec
 from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, write_fast_rcnn
 from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
 from frcnn_cli.data.proposals.shards import ShardedProposals, find_shards
+from frcnn_cli.data.samples import coco_ids
 from frcnn_cli.errors import UsageError
 
 _READERS = {".npz": ProposalFile, ".mat": FastRCNNProposals, ".pkl": Detectron2Proposals}
@@ -46,8 +47,12 @@ class Proposals(Protocol):
         """
 
 
-def open_proposals(path: str | Path) -> Proposals:
+def open_proposals(path: str | Path, images: Iterable[Any] = ()) -> Proposals:
     """Open a proposal file; where a .npz is not there but its shards are, those, as one file.
+
+    Args:
+        path: the file.
+        images: those of a data set, whose ids in a COCO file detectron2's proposals go by.
 
     Raises:
         UsageError: an unknown suffix.
@@ -55,6 +60,8 @@ def open_proposals(path: str | Path) -> Proposals:
     """
     path = Path(path)
     reader = _READERS[known_suffix(path)]
+    if reader is Detectron2Proposals:
+        return Detectron2Proposals(path, coco_ids(images))
     return ShardedProposals(path) if not path.exists() and find_shards(path) else reader(path)
 
 

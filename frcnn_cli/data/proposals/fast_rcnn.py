@@ -58,7 +58,7 @@ def write_fast_rcnn(path: Path, images: Iterable[ImageProposals], settings: Mapp
         DataError: boxes are not valid, or the file cannot be written.
     """
     boxes, ids = [], []
-    for image_id, xyxy, _, _ in checked_images(path, images):
+    for image_id, xyxy, *_ in checked_images(path, images):
         pixels = np.column_stack((np.floor(xyxy[:, :2]) + 1, np.ceil(xyxy[:, 2:])))[:, (1, 0, 3, 2)]
         boxes.append(pixels.astype(np.uint16 if pixels.max(initial=0) < 2**16 else np.uint32))
         ids.append(image_id)
