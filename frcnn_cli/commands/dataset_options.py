@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
@@ -18,7 +19,8 @@ from frcnn_cli.data.formats import FORMATS, Format, Reading
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.errors import DatasetFaults, UsageError
+from frcnn_cli.errors import DatasetFaults, UsageError, group_faults
+from frcnn_cli.files import read_text
 
 
 class Place(click.Path):
@@ -35,12 +37,15 @@ class Place(click.Path):
 
 
 class ClassNames(click.ParamType):
-    """``cat,dog``, as a tuple; of a configuration file, a list."""
+    """``cat,dog``, or a file with a name a line, as a tuple; of a configuration file, a list."""
 
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        names = value.split(",") if isinstance(value, str) else value
+        names = value
+        if isinstance(value, str):
+            is_file = os.path.isfile(value) or value.endswith((".txt", ".names"))
+            names = read_text(value).split("\n") if is_file else value.split(",")
         return tuple(name.strip() for name in names if name.strip())
 
 
@@ -53,20 +58,26 @@ class DatasetOptions:
         place: the folder or file.
         validation_place: that of ``--val-NAME``, for formats whose splits are places of their own.
         images: the folder of ``--images``.
+        validation_fraction: of the images, to measure on, where they have no place or list of their own.
         classes: the names of ``--classes``.
+        only: the names of ``--only``.
         skip_faulty: leave what is faulty out.
         strict: see `Reading`.
         unannotated_empty: see `Reading`.
+        all_faults: show every fault, rather than the first of many that are alike.
     """
 
     format: str | None = None
     place: Path | None = None
     validation_place: Path | None = None
+    validation_fraction: float | None = None
     images: Path | None = None
     classes: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
     skip_faulty: bool = False
     strict: bool = False
     unannotated_empty: bool = False
+    all_faults: bool = False
 
     @classmethod
     def of(cls, ctx: click.Context) -> DatasetOptions:
@@ -76,10 +87,10 @@ class DatasetOptions:
         latter is then taken out of ``ctx.params``.
 
         Raises:
-            UsageError: two data sets are named.
+            UsageError: two data sets are named, or two options contradict each other.
         """
         named = [name for name in FORMATS if ctx.params[name] is not None]
-        typed = [name for name in named if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        typed = [name for name in named if _is_typed(ctx, name)]
         if typed:
             ctx.params.update({name: None for name in named if name not in typed})
             named = typed
@@ -87,15 +98,26 @@ class DatasetOptions:
             count = "two" if len(named) == 2 else len(named)
             raise UsageError(f"{_join([f'--{name}' for name in named], 'and')} are {count} layouts: give one")
         name = named[0] if named else None
+        if ctx.params["classes"] and ctx.params["only"]:
+            raise UsageError("--classes names all classes, --only those to keep: give one of the two")
+        if ctx.params.get("val_fraction"):
+            others = [other for other in (f"val_{name}", "val_split") if ctx.params.get(other)]
+            if any(_is_typed(ctx, other) for other in others) and not _is_typed(ctx, "val_fraction"):
+                ctx.params["val_fraction"] = None  # of a configuration file
+            elif others:
+                raise UsageError("--val-fraction takes images from those to learn from: name no others to measure on")
         return cls(
             format=name,
             place=ctx.params.get(name),
             validation_place=ctx.params.get(f"val_{name}"),
+            validation_fraction=ctx.params.get("val_fraction"),
             images=ctx.params["images"],
             classes=ctx.params["classes"] or None,
+            only=ctx.params["only"] or None,
             skip_faulty=ctx.params["skip_faulty"],
             strict=ctx.params["strict"],
             unannotated_empty=ctx.params["unannotated_empty"],
+            all_faults=ctx.params["all_faults"],
         )
 
     @property
@@ -121,10 +143,28 @@ class DatasetOptions:
             DataError: whatever else the format's `load` raises.
         """
         dataset = self.read(split, classes, shard)
-        if dataset.skipped and not self.skip_faulty:
-            raise DatasetFaults(dataset.name, dataset.skipped)
-        report_skipped(dataset)
+        faults = self.faults_of(dataset)
+        if faults:
+            raise faults
+        self.report(dataset)
         return dataset
+
+    def faults_of(self, dataset: Dataset) -> DatasetFaults | None:
+        """The faults of a data set that was read, if there are any and they are not to be skipped."""
+        if self.skip_faulty or not dataset.skipped:
+            return None
+        return DatasetFaults(dataset.name, dataset.skipped, self.all_faults)
+
+    def report(self, dataset: Dataset) -> None:
+        """Say on stderr what was left out, and what else is worth knowing about how a data set was read."""
+        if current().rank > 0:
+            return
+        if dataset.skipped:
+            lines = dataset.skipped if self.all_faults else group_faults(dataset.skipped)
+            shown = "\n".join(f"  {line}" for line in lines)
+            click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{shown}", err=True)
+        for note in dataset.notes:
+            click.echo(f"{dataset.name}: {note}", err=True)
 
     def read(self, split: str, classes: tuple[str, ...] | None = None, shard: Shard | None = None) -> Dataset:
         """As `load`, but leave it to the caller what to do about the faults, which are in `skipped`.
@@ -141,26 +181,19 @@ class DatasetOptions:
         reading = Reading(
             split,
             self.images,
-            self.classes or classes,
+            None if self.only else self.classes or classes,
+            self.only,
             skip_faulty=True,
             strict=self.strict,
             unannotated_empty=self.unannotated_empty,
         )
-        dataset = form.load(self.place, reading)
-        if shard:
-            dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
-        return check_images(dataset, skip_faulty=True, track=progress_bar("checking"))
-
-
-def report_skipped(dataset: Dataset) -> None:
-    """Say on stderr what was left out, and what else is worth knowing about how the set was read."""
-    if current().rank > 0:
-        return
-    if dataset.skipped:
-        lines = "\n".join(f"  {line}" for line in dataset.skipped)
-        click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)
-    for note in dataset.notes:
-        click.echo(f"{dataset.name}: {note}", err=True)
+        try:
+            dataset = form.load(self.place, reading)
+            if shard:
+                dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
+            return check_images(dataset, skip_faulty=True, track=progress_bar("checking"))
+        except DatasetFaults as error:
+            raise DatasetFaults(error.name, error.faults, self.all_faults) from None
 
 
 def format_flags(has: Callable[[Format], bool] = lambda form: True, last: str = "or") -> str:
@@ -182,6 +215,13 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
     options = [_place_option(name, form) for name, form in FORMATS.items()]
     if validation:
         options += [_validation_option(name, form) for name, form in FORMATS.items() if not form.lists]
+        options.append(
+            click.Option(
+                ["--val-fraction"],
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                help="Measure on this part of the images, drawn at random, and learn from the others.",
+            )
+        )
     needing = [f"--{name}" for name, form in FORMATS.items() if form.needs_images]
     return [
         *options,
@@ -191,8 +231,14 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
         click.Option(
             ["--classes"],
             type=ClassNames(),
-            metavar="A,B,...",
-            help="Names of the classes.  [default: those of the annotations]",
+            metavar="A,B,...|FILE",
+            help="Names of the classes; others are faults.  [default: those of the annotations]",
+        ),
+        click.Option(
+            ["--only"],
+            type=ClassNames(),
+            metavar="A,B,...|FILE",
+            help="Read objects of these classes and pass over all others.",
         ),
         click.Option(
             ["--skip-faulty"], is_flag=True, help="Leave faulty objects and images out, and list what was left out."
@@ -204,6 +250,9 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
             ["--unannotated-empty"],
             is_flag=True,
             help="Take images without an annotation file for images without objects.",
+        ),
+        click.Option(
+            ["--all-faults"], is_flag=True, help="List every fault, not the first of many that are alike only."
         ),
     ]
 
@@ -232,6 +281,10 @@ class DatasetCommand(click.Command):
         data = DatasetOptions.of(ctx)
         own = {param.name: ctx.params[param.name] for param in self._own if param.name in ctx.params}
         return ctx.invoke(self.callback, data=data, **own)
+
+
+def _is_typed(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _place_option(name: str, form: Format) -> click.Option:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from frcnn_cli.commands.console import err
-from frcnn_cli.commands.dataset_options import DatasetOptions, report_skipped
+from frcnn_cli.commands.dataset_options import DatasetOptions
 from frcnn_cli.commands.propose import make_proposals
 from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
-from frcnn_cli.data.samples import Dataset, join
+from frcnn_cli.data.samples import Dataset, divide, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
 from frcnn_cli.engine.proposer import ProposalConfig
 from frcnn_cli.errors import DataError, DatasetFaults
@@ -95,7 +95,10 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
         if further is not None:
             more = _read(data.at(further, "voc"), split, classes, faults)
             dataset = _joined(dataset, more, faults)
-        if dataset is not None:
+        if dataset is not None and data.validation_fraction:
+            dataset, measured = divide(dataset, data.validation_fraction, given["seed"])
+            parts += [Part(dataset, path), Part(measured, _proposal_path(given["val_proposals"], "val", given))]
+        elif dataset is not None:
             parts.append(Part(dataset, path))
     for part in parts:
         faults.extend(_open_proposals(part))
@@ -104,7 +107,7 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     if faults:
         raise DataError("\n".join(map(str, faults)))
     for part in parts:
-        report_skipped(part.dataset)
+        data.report(part.dataset)
     return parts
 
 
@@ -115,8 +118,9 @@ def _read(data: DatasetOptions, split: str, classes: tuple[str, ...] | None, fau
     except DataError as error:
         faults.append(error)
         return None
-    if dataset.skipped and not data.skip_faulty:
-        faults.append(DatasetFaults(dataset.name, dataset.skipped))
+    found = data.faults_of(dataset)
+    if found:
+        faults.append(found)
     return dataset
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,30 @@ def coco_ids(images: Iterable[Any]) -> dict[str, int | str]:
     """What COCO calls images, by their ids; those that it does not know, as files without annotations, are left out."""
     found = ((image.id, getattr(image, "coco_id", None)) for image in images)
     return {image_id: coco_id for image_id, coco_id in found if coco_id is not None}
+
+
+def divide(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """A data set to learn from and one to measure on: the images are drawn at random, each part keeps their order.
+
+    Args:
+        dataset: of two images or more.
+        fraction: of the images that the second part gets, at least one and not all.
+        seed: the same gives the same parts, in whatever order the images come.
+
+    Raises:
+        DataError: there is one image only.
+    """
+    if len(dataset) < 2:
+        raise DataError(f"{dataset.name}: {len(dataset)} image cannot be divided")
+    count = min(max(round(fraction * len(dataset)), 1), len(dataset) - 1)
+    ids = sorted(record.id for record in dataset.records)
+    drawn = {ids[place] for place in np.random.default_rng(seed).permutation(len(ids))[:count]}
+    first = tuple(record for record in dataset.records if record.id not in drawn)
+    second = tuple(record for record in dataset.records if record.id in drawn)
+    return (
+        replace(dataset, name=f"{dataset.name} (to learn from)", records=first),
+        replace(dataset, name=f"{dataset.name} (to measure on)", records=second, skipped=(), notes=()),
+    )
 
 
 def join(first: Dataset, second: Dataset) -> Dataset:

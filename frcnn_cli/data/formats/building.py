@@ -119,7 +119,9 @@ class Draft:
         self._paths: set[Path] = set()
         self._clipped = 0
         self._allowed: set[str] = set()
-        self._known = None if reading.classes is None else check_class_names(reading.classes)
+        wanted = reading.classes if reading.only is None else reading.only
+        self._known = None if wanted is None else check_class_names(wanted)
+        self._passed_over: Counter[str] = Counter()
 
     def add_image(
         self,
@@ -146,21 +148,25 @@ class Draft:
         self._paths.add(path)
         return image
 
-    def check_class(self, name: str) -> None:
-        """Refuse the class of an object.
+    def wants(self, name: str) -> bool:
+        """Whether objects of a class are to be read; if not, they are counted as passed over.
 
         Raises:
-            ObjectFault: it is none of those that are wanted, or it is the background.
+            ObjectFault: it is none of the classes that there should be, or it is the background.
         """
         if name in self._allowed:
-            return
+            return True
         name = plain(name)
+        if self.reading.only is not None and name not in self._known:
+            self._passed_over[name] += 1
+            return False
         if name.casefold() in BACKGROUNDS:
             raise ObjectFault(f"class {name!r}: the background is no class of objects")
         if self._known is not None and name not in self._known:
             like = next((known for known in self._known if known.casefold() == name.casefold()), None)
             raise ObjectFault(f"unknown class {name!r}" + (f" (there is {like!r})" if like else ""))
         self._allowed.add(name)
+        return True
 
     def add_object(
         self,
@@ -171,7 +177,7 @@ class Draft:
         difficult: bool = False,
         fractions: bool = False,
     ) -> None:
-        """Add an object of a class that `check_class` has let pass.
+        """Add an object of a class that is wanted.
 
         Args:
             image: as `add_image` has returned it.
@@ -217,6 +223,9 @@ class Draft:
         if self._clipped:
             boxes = "1 box leaves its" if self._clipped == 1 else f"{self._clipped} boxes leave their"
             self.notes.append(f"{boxes} image by a little and {'is' if self._clipped == 1 else 'are'} clipped")
+        if self._passed_over:
+            names = ", ".join(sorted(self._passed_over))
+            self.notes.append(f"objects of other classes that are passed over: {self._passed_over.total()} ({names})")
         labels = {name: label for label, name in enumerate(known, start=1)}
         self._tell_apart()
         records = tuple(_record(image, labels) for image in self._images)

@@ -170,7 +170,8 @@ def _read_annotation(
     try:
         if name is None:
             raise ObjectFault(f"category_id {category!r} is not in the list of categories")
-        draft.check_class(name)
+        if not draft.wants(name):
+            return
         where += f" ({name})"
         x, y, width, height = written = _numbers(bbox)
         draft.add_object(

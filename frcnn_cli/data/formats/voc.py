@@ -323,7 +323,8 @@ def _stated_size(tree: ElementTree.Element, annotation: Path) -> tuple[int, int]
 def _read_object(draft: Draft, image: ImageDraft, name: str, element: ElementTree.Element) -> None:
     if not name:
         raise ObjectFault("no <name>")
-    draft.check_class(name)
+    if not draft.wants(name):
+        return
     bndbox = element.find("bndbox")
     if bndbox is None:
         raise ObjectFault("no <bndbox>")

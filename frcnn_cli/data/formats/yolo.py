@@ -295,7 +295,8 @@ def _read_line(line: str, image: ImageDraft, config: _Config, draft: Draft) -> N
     name = config.classes.get(int(number)) if number.is_integer() else None
     if name is None:
         raise ObjectFault(f"class {fields[0]} is none of the {len(config.classes)} of {config.path.name}")
-    draft.check_class(name)
+    if not draft.wants(name):
+        return
     x1, y1, x2, y2 = corners = _corners(values, config.keypoints)
     if all(map(math.isfinite, corners)) and max(map(abs, corners)) > 2:
         raise ObjectFault(f"{name}: looks like pixels ({' '.join(fields[1:5])}); parts of the image's size are wanted")
