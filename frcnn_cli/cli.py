@@ -63,7 +63,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run a command line, together with the other processes where torchrun started several.
 
     Returns:
-        0; 1 for faulty data, 2 for a wrong call, 130 for Ctrl-C.
+        0; 1 for faulty data, 2 for a wrong call, 130 for Ctrl-C, 143 and 129 for SIGTERM and SIGHUP.
     """
     try:
         distributed.join()
@@ -79,7 +79,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _fail(str(error), 2)
     except Interrupted as error:
-        return _fail(str(error), 130)
+        return _fail(str(error), error.code)
     except FrcnnError as error:
         return _fail(str(error), 1)
     except (KeyboardInterrupt, click.Abort):

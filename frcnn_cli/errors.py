@@ -63,4 +63,13 @@ def group_faults(faults: Sequence[str]) -> list[str]:
 
 
 class Interrupted(FrcnnError):
-    """Ctrl-C came, and what was done is saved; the message says how to go on (exit code 130)."""
+    """Ctrl-C or another signal came, and what was done is saved; the message says how to go on.
+
+    Attributes:
+        code: the exit code, 128 and the number of the signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+    """
+
+    def __init__(self, message: str, signal: int = 2) -> None:
+        super().__init__(message)
+        self.signal = signal
+        self.code = 128 + signal

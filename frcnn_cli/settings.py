@@ -32,6 +32,7 @@ class Setting:
         off: of a flag, the name of the option that says no.
         shown_default: what a help text says where the default is None.
         check: of a value that is right by itself, what is wrong with it all the same, or None.
+        words: of a text that is a path otherwise, the words that are none; None for a text that is no path.
         lasting: whether a run that was begun cannot change it.
     """
 
@@ -47,6 +48,7 @@ class Setting:
     off: str | None = None
     shown_default: str | None = None
     check: Callable[[Any], str | None] | None = None
+    words: tuple[str, ...] | None = None
     lasting: bool = False
 
 

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 RECIPE = (
-    "--iterations 600 --seed 1 --class-agnostic --dropout 0.2 --optimizer adamw --lr 5e-4 --backbone-lr-factor 0.3 "
-    "--weight-decay 0.05 --schedule cosine --warmup 100 --short-side 224,272,320 --long-side 540 --colour-jitter 0.25 "
-    "--balance 0.1 --ema 0.998 --eval-every 0 --log-every 50 --loaders 0"
+    "--recipe paper --backbone efficientnet_lite0 --iterations 600 --seed 1 --class-agnostic --dropout 0.2 "
+    "--optimizer adamw --lr 5e-4 --backbone-lr-factor 0.3 --weight-decay 0.05 --schedule cosine --warmup 100 "
+    "--short-side 224,272,320 --long-side 540 --colour-jitter 0.25 --balance 0.1 --ema 0.998 --eval-every 0 "
+    "--log-every 50 --loaders 0"
 )
 
 

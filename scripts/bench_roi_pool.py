@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from torch import Tensor
 
-from frcnn_cli.core.backbones import STRIDE
+from frcnn_cli.core.backbones.network import STRIDE
 from frcnn_cli.core.roi_pool import roi_pool
 
 ALL_THREADS = torch.get_num_threads()

@@ -33,10 +33,11 @@ from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
 from frcnn_cli.data.proposals import Proposals, open_proposals
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.engine.batches import Scales, TrainingBatches
+from frcnn_cli.engine.optimizer import build_optimizer
 from frcnn_cli.engine.proposer import ProposalConfig, propose_images
 from frcnn_cli.engine.run_state import Run
-from frcnn_cli.engine.trainer import training_step
-from frcnn_cli.engine.training_config import TrainingConfig, build_optimizer
+from frcnn_cli.engine.training_config import TrainingConfig
+from frcnn_cli.engine.training_step import training_step
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "tests/data"
 ROIS = 128

@@ -54,8 +54,9 @@ from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.allocator import keep_freed_memory
 from frcnn_cli.engine.averaging import WeightAverage
 from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches
+from frcnn_cli.engine.optimizer import build_optimizer
 from frcnn_cli.engine.proposer import ProposalConfig, propose_images
-from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer
+from frcnn_cli.engine.training_config import Schedule, TrainingConfig
 from frcnn_cli.files import atomic_write
 
 PLANES, CHANNELS_LAST = f"{THEIRS}, in planes", f"{THEIRS}, channels-last"

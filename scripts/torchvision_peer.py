@@ -13,7 +13,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
-from frcnn_cli.core.backbones import Backbone
+from frcnn_cli.core.backbones.network import Backbone
 from frcnn_cli.core.model import FastRCNN, Head
 from frcnn_cli.core.necks import TopDownNeck
 from frcnn_cli.engine.batches import Batch

@@ -7,7 +7,7 @@ set -euo pipefail
 voc=$1
 run=$2
 recipe=(
-  --voc "$voc" --split train --val-split val --eval-every 0 --dropout 0.2
+  --recipe paper --voc "$voc" --split train --val-split val --eval-every 0 --dropout 0.2
   --proposals "$run/proposals-train.npz" --val-proposals "$run/proposals-val.npz"
   --optimizer adamw --backbone-lr-factor 0.3 --weight-decay 0.05 --schedule cosine --warmup 200 --ema 0.999
   --short-side 288,336,384,432,480 --long-side 800 --colour-jitter 0.25 --balance 0.1

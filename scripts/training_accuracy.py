@@ -18,9 +18,9 @@ from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.batches import Batch
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
+from frcnn_cli.engine.optimizer import build_optimizer, set_learning_rate
 from frcnn_cli.engine.run_state import start_run
-from frcnn_cli.engine.trainer import training_step
-from frcnn_cli.engine.training_config import build_optimizer, set_learning_rate
+from frcnn_cli.engine.training_step import training_step
 
 OURS, THEIRS = "this package", "torchvision's parts"
 CLASS_AGNOSTIC = f"{OURS}, one box for all classes"

@@ -18,9 +18,10 @@ from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Batch, TrainingBatches
+from frcnn_cli.engine.optimizer import build_optimizer
 from frcnn_cli.engine.run_state import Run
-from frcnn_cli.engine.trainer import training_step
-from frcnn_cli.engine.training_config import TrainingConfig, build_optimizer
+from frcnn_cli.engine.training_config import TrainingConfig
+from frcnn_cli.engine.training_step import training_step
 
 COMPILED = "torch.compile"
 

@@ -23,7 +23,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import frcnn_cli.drawing.training_plot  # noqa: F401 - matplotlib, which is imported only to draw
+# What the commands import only when they need it.
+import frcnn_cli.drawing.training_plot
+import frcnn_cli.engine.beginning
+import frcnn_cli.engine.trainer  # noqa: F401
 from frcnn_cli.cli import COMMANDS, cli, main
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

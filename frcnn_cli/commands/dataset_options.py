@@ -270,11 +270,14 @@ class DatasetCommand(click.Command):
         super().__init__(*args, **attributes)
         self.validation = validation
         self._own = self.params
-        self.params = [*self._own, *dataset_parameters(validation)]
+        self.params = self._all()
+
+    def _all(self) -> list[click.Parameter]:
+        return [*self._own, *dataset_parameters(self.validation)]
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
         command = copy(self)
-        command.params = [*self._own, *dataset_parameters(self.validation)]
+        command.params = self._all()
         return super(DatasetCommand, command).make_context(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -73,8 +73,16 @@ class SettingOption(click.Option):
         if self.leaf.about.shown_default:
             extra["default"] = self.leaf.about.shown_default
         elif isinstance(default, tuple):
-            extra["default"] = (" " if self.nargs > 1 else ",").join(map(str, default))
+            extra["default"] = self.typed(default)
         return extra
+
+    def typed(self, value: Any) -> str:
+        """A value as a person would type it."""
+        if self.is_flag:
+            return self.leaf.key if value else self.leaf.about.off or "no"
+        if isinstance(value, tuple):
+            return (" " if self.nargs > 1 else ",").join(map(str, value))
+        return str(value)
 
 
 def _type(leaf: Leaf) -> Any:

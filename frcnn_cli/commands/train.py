@@ -3,213 +3,195 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
 from frcnn_cli.commands.console import err, out
-from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions
-from frcnn_cli.commands.options import device_option, pick_device, proposal_options
-from frcnn_cli.commands.train_config import BUILDING, CONFIG_FILE, named, write_config
+from frcnn_cli.commands.options import pick_device
+from frcnn_cli.commands.train_call import TrainCall, TrainCommand
+from frcnn_cli.commands.train_config import CONFIG_FILE, write_config
 from frcnn_cli.commands.train_data import Part, load_data
-from frcnn_cli.commands.train_display import TrainingDisplay
-from frcnn_cli.commands.train_options import training_config, training_options
-from frcnn_cli.core.backbones import NORMALISATIONS, Normalisation, backbone_config
-from frcnn_cli.core.model import Architecture, FastRCNN, unfold_target_normalisation
-from frcnn_cli.engine.allocator import keep_freed_memory
-from frcnn_cli.engine.backbone_weights import load_backbone_weights
-from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.engine.run_state import MODEL_FILE, STATE_FILE, Run, restore_run, start_run
-from frcnn_cli.engine.trainer import Validation
-from frcnn_cli.engine.trainer import train as run_training
-from frcnn_cli.engine.training_config import TrainingConfig
-from frcnn_cli.engine.training_log import draw_curves
+from frcnn_cli.engine.run_files import MODEL_FILE, STATE_FILE
 from frcnn_cli.errors import DataError, Interrupted, UsageError
 from frcnn_cli.files import reason, remove_leftovers
 
-LASTING = ("backbone", "neck", "class_agnostic", "fc_width", "roi_size")
-"""What the model of a run is built by, so that --resume cannot change it."""
+if TYPE_CHECKING:  # the engine brings torch, which --help and a wrong call do not wait for
+    from frcnn_cli.data.samples import Dataset
+    from frcnn_cli.engine.checkpoint import Checkpoint
+    from frcnn_cli.engine.run_state import Run
 
 
-@click.command(cls=DatasetCommand, validation=True)
-@training_options
-@device_option
-@proposal_options
-@click.pass_context
-def train(ctx: click.Context, data: DatasetOptions, **given: Any) -> None:
+@click.command(cls=TrainCommand)
+def train(call: TrainCall) -> None:
     """Train a detector: one stage, one loss, from the images to the boxes.
 
-    The numbers' defaults are the paper's (VOC07, one GPU). DIR gets model.safetensors (the latest), best.safetensors
-    (by validation mAP), log.csv and curves.png, TensorBoard events, config.toml, and what --resume needs.
+    Options that nobody names take the values of a recipe: for vgg16 and alexnet the paper's, which are the defaults
+    below, and for other networks those that were found best for them (--recipe auto), with as many iterations as the
+    images need. DIR gets model.safetensors (the latest), best.safetensors (by validation mAP), log.csv and curves.png,
+    TensorBoard events, config.toml with every option's value, and what --resume needs.
 
     torchrun starts a process a GPU (or several on CPUs), on one machine or on several that see the same files. They
-    divide the N images of a batch among themselves and learn what one process would, so no number changes.
+    divide the N images of a batch among themselves, and no number changes. They learn what one process would, but for
+    dropout, which each of them draws for itself.
 
     \b
-    frcnn train --voc VOCdevkit/VOC2007 --split trainval --val-split test --output run
-    frcnn train --coco train.json --images photos --output run --short-side 400 --iterations 4000
+    frcnn train --voc birds --val-split val --output run
+    frcnn train --voc VOCdevkit/VOC2007 --split trainval --val-split test --output run --recipe paper
+    frcnn train --coco train.json --images photos --output run --short-side 400 --epochs 8
     frcnn train --resume run
     frcnn train --config run/config.toml --lr 0.0005 --output run2
     frcnn train --voc VOCdevkit/VOC2007 --split trainval --proposals voc07.npz --check
     torchrun --nproc-per-node 4 -m frcnn_cli train --voc VOCdevkit/VOC2007 --split trainval --output run \\
       --images-per-batch 8 --rois-per-batch 512 --lr 0.004 --iterations 10000 --steps 7500
     """
-    if given["plot"]:
-        err.print(f"curves in {draw_curves(given['plot'])}")
+    if call.task.plot:
+        _draw(call.task.plot)
         return
-    _check_call(ctx, given)
-    if given["resume"]:
-        given["output"] = given["resume"]
-    config = training_config(given)
-    processes = current()
-    if config.sampling.images_per_batch % processes.world_size:
-        raise UsageError(
-            f"--images-per-batch {config.sampling.images_per_batch}: not a multiple of the number of processes, "
-            f"which is {processes.world_size}"
-        )
-    device = pick_device(given["device"])
-
-    start = None
-    begun = given["resume"] is not None and _begun(given["output"])
-    if begun:
-        start = load_checkpoint(given["output"] / MODEL_FILE)
-        _check_lasting(ctx, given, start)
-    elif given["init"]:
-        start = load_checkpoint(given["init"])
-    parts = load_data(data, given, classes=start.classes if begun else None)
-    for line in (line for part in parts for line in part.warnings()):
-        err.print(line)
-    if given["check"]:
+    _check_processes(call)
+    begun = _begun(call)
+    start = begun or _initial(call)
+    parts = load_data(call.data, call.lists, call.task.output, begun.classes if begun else None, call.training.seed)
+    _report_warnings(parts)
+    if call.task.check:
         _report_sound(parts)
         return
-    dataset = parts[0].dataset
-    model, normalisation = _model(given, config, start, dataset.classes)
-    try:
-        given["output"].mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{given['output']}: cannot be made a folder ({reason(error)})") from error
-    if processes.rank == 0:
-        remove_leftovers(given["output"] / CONFIG_FILE)
-        write_config(given["output"] / CONFIG_FILE, ctx)
-    proposals, *others = [part.make_proposals(given) for part in parts]
-    validation = Validation(parts[1].dataset, others[0]) if others else None
-
-    notes = {
-        "dataset": dataset.name,
-        "images": len(dataset),
-        "weights": Path(given["init"] or given["backbone_weights"]).name,  # folders are nobody's business
-    }
-    if begun:
-        run = Run(model, dataset.classes, normalisation, config, None, None, notes=notes)
-        restore_run(run, given["output"])
-    else:
-        run = start_run(model, normalisation, dataset, proposals, config, notes)
-        if start and start.classes == dataset.classes:
-            unfold_target_normalisation(model.head.bbox_pred, run.target_mean, run.target_std)
-    err.print(
-        f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
-        f"on {device}: iterations {run.iteration + 1} to {config.iterations}"
-    )
-    if torch.device(device).type == "cpu":
-        keep_freed_memory()
-    try:
-        with TrainingDisplay(config.iterations, run.iteration) as display:
-            run_training(
-                run, dataset, proposals, given["output"], display, validation, given["loaders"], device, processes
-            )
-    except Interrupted as stop:
-        raise Interrupted(f"{stop}; go on with: frcnn train --resume {given['output']}") from None
-    score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
-    err.print(f"{given['output'] / MODEL_FILE}: trained for {run.iteration} iterations{score}")
+    call = call.for_data(parts[0].dataset)
+    device = pick_device(call.machine.device)
+    run = _first_or_next(call, parts, start or _initial(call), resume=begun is not None)
+    _report_start(call, run, parts[0].dataset, device)
+    _train(call, run, parts, device)
+    _report_end(call, run)
 
 
-def _begun(output: Path) -> bool:
-    """Whether a run has saved anything; one that was killed before that begins anew."""
-    model = output / MODEL_FILE
-    return (output / STATE_FILE).exists() or (model.exists() and load_checkpoint(model).training["iteration"] > 0)
+def _draw(folder: Path) -> None:
+    from frcnn_cli.engine.training_log import draw_curves
+
+    err.print(f"curves in {draw_curves(folder)}", markup=False)
 
 
-def _check_call(ctx: click.Context, given: dict[str, Any]) -> None:
-    """Refuse options that do not go together, or that would have no effect, which is a misunderstanding."""
-    if given["resume"]:
-        _refuse(ctx, ("output", "init", "config"), "--resume goes on in its own folder, from its own state")
-    elif given["output"] is None and not given["check"]:
-        raise UsageError("where to? give --output DIR, or --resume DIR")
-    elif given["output"] and (given["output"] / STATE_FILE).exists():
-        raise UsageError(f"--output {given['output']}: holds a run already; --resume it, or choose another folder")
-    if given["init"]:
-        _refuse(ctx, BUILDING, "the model of --init is as it is")
-    images, rois = given["images_per_batch"], given["rois_per_batch"]
-    if given["sampling"] == "region-wise" and named(ctx, "images_per_batch") and images != rois:
+def _check_processes(call: TrainCall) -> None:
+    images, processes = call.training.sampling.images_per_batch, current().world_size
+    if images % processes:
         raise UsageError(
-            f"--images-per-batch {images}: with --sampling region-wise each of the {rois} RoIs is from another image"
+            f"--images-per-batch {images}: not a multiple of the number of processes, which is {processes}"
         )
 
 
-def _refuse(ctx: click.Context, names: Sequence[str], why: str) -> None:
-    for name in names:
-        if named(ctx, name):
-            raise UsageError(f"--{name.replace('_', '-')}: {why}")
+def _begun(call: TrainCall) -> Checkpoint | None:
+    """The latest model of the run to go on with, if there is one."""
+    output = call.task.output
+    if call.task.resume:
+        from frcnn_cli.engine.beginning import begun_run
+
+        begun = begun_run(output)
+        if begun is not None:
+            call.check_lasting(begun)
+        return begun
+    if output is not None and (output / STATE_FILE).exists():
+        raise UsageError(f"--output {output}: holds a run already; --resume it, or choose another folder")
+    return None
 
 
-def _check_lasting(ctx: click.Context, given: dict[str, Any], start: Checkpoint) -> None:
-    """Refuse to change what the state of a run is made for, on the command line or in its config.toml."""
-    normalisations = {normalisation: name for name, normalisation in NORMALISATIONS.items()}
-    lasting = {
-        **{name: getattr(start.architecture, name) for name in LASTING},
-        "normalisation": normalisations.get(start.normalisation, "another"),
-        "optimizer": start.training.get("optimizer"),
-        "ema": start.training.get("ema"),
-        "normalise_targets": start.training.get("normalise_targets", True),
-    }
-    for name, begun_with in lasting.items():
-        if given[name] != begun_with and (named(ctx, name) or name in ctx.default_map):
-            flag = f"--{name.replace('_', '-')} {given[name]}"
-            raise UsageError(f"{flag}: the run in {given['output']} was begun with {begun_with}")
+def _initial(call: TrainCall) -> Checkpoint | None:
+    """The detector to start from, if there is one."""
+    if call.model.init is None:
+        return None
+    from frcnn_cli.engine.beginning import initial_detector
+
+    return initial_detector(call.model.init)
+
+
+def _first_or_next(call: TrainCall, parts: Sequence[Part], start: Checkpoint | None, resume: bool) -> Run:
+    """Build or restore the run. What can fail at once comes before the proposals, which may take hours."""
+    from frcnn_cli.engine.beginning import begin_run, first_model, resume_run
+
+    dataset, output = parts[0].dataset, call.task.output
+    first = first_model(call.model, call.training, dataset.classes, start)
+    if first.anew:
+        err.print("the classes are not those of --init: the last two layers start anew")
+    if first.fully_connected:
+        err.print(first.fully_connected, markup=False)
+    _open_folder(call)
+    for part in parts:
+        part.make_proposals(call.lists)
+    notes = {"dataset": dataset.name, "images": len(dataset), "weights": call.model.weights}
+    if call.recipe_name:
+        notes["recipe"] = Path(call.recipe_name).name  # folders are nobody's business
+    if resume:
+        return resume_run(first, dataset, call.training, notes, output)
+    return begin_run(first, dataset, parts[0].proposals, call.training, notes)
+
+
+def _open_folder(call: TrainCall) -> None:
+    """Make the run's folder, and write what a further --resume goes by."""
+    output = call.task.output
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{output}: cannot be made a folder ({reason(error)})") from error
+    if current().rank == 0:
+        remove_leftovers(output / CONFIG_FILE)
+        write_config(output / CONFIG_FILE, train.params, call.values())
+
+
+def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> None:
+    from frcnn_cli.commands.train_display import TrainingDisplay
+    from frcnn_cli.engine.allocator import keep_freed_memory
+    from frcnn_cli.engine.trainer import Validation
+    from frcnn_cli.engine.trainer import train as run_training
+
+    if device == "cpu":
+        keep_freed_memory()
+    learning, *others = parts
+    validation = Validation(others[0].dataset, others[0].proposals) if others else None
+    try:
+        with TrainingDisplay(run.config.iterations, run.iteration) as display:
+            run_training(
+                run,
+                learning.dataset,
+                learning.proposals,
+                call.task.output,
+                display,
+                validation,
+                call.machine.loaders,
+                device,
+                current(),
+            )
+    except Interrupted as stop:
+        line = f"{stop}; go on with: frcnn train --resume {call.task.output}"
+        raise Interrupted(line, stop.signal) from None
+
+
+def _report_warnings(parts: Sequence[Part]) -> None:
+    for line in (line for part in parts for line in part.warnings()):
+        err.print(line, markup=False)
 
 
 def _report_sound(parts: Sequence[Part]) -> None:
     for part in parts:
         if part.path and part.proposals is None:
-            err.print(f"{part.path}: not there yet; training makes the proposals of {part.dataset.name} first")
+            line = f"{part.path}: not there yet; training makes the proposals of {part.dataset.name} first"
+            err.print(line, markup=False)
     names = ", ".join(part.dataset.name for part in parts)
     images = sum(len(part.dataset) for part in parts)
     objects = sum(len(record.objects) for part in parts for record in part.dataset.records)
     out.print(f"{names}: {images} images, {objects} objects, no fault", markup=False)
 
 
-def _model(
-    given: dict[str, Any], config: TrainingConfig, start: Checkpoint | None, classes: tuple[str, ...]
-) -> tuple[FastRCNN, Normalisation]:
-    """The model to train and its input's normalisation: a new one, or a detector that is to learn more."""
-    torch.manual_seed(config.seed)
-    if start is not None:
-        return _from_detector(start, config, classes), start.normalisation
-    defaults = backbone_config(given["backbone"])
-    normalisation = NORMALISATIONS[given["normalisation"]] if given["normalisation"] else defaults.normalisation
-    architecture = Architecture(
-        given["backbone"],
-        len(classes),
-        given["roi_size"] or defaults.roi_size,
-        given["fc_width"] or defaults.fc_width,
-        neck=defaults.neck if given["neck"] is None else given["neck"],
-        class_agnostic=given["class_agnostic"],
+def _report_start(call: TrainCall, run: Run, dataset: Dataset, device: str) -> None:
+    if call.recipe.name:
+        recipe = f"recipe {call.recipe.name}: {call.recipe.about}"
+        err.print(f"{recipe}; {run.config.iterations} iterations from {call.model.weights}", markup=False)
+    err.print(
+        f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
+        f"on {device}: iterations {run.iteration + 1} to {run.config.iterations}",
+        markup=False,
     )
-    model = FastRCNN(architecture, config.dropout)
-    load_backbone_weights(model.backbone, given["backbone"], given["backbone_weights"], given["allow_download"])
-    return model, normalisation
 
 
-def _from_detector(start: Checkpoint, config: TrainingConfig, classes: tuple[str, ...]) -> FastRCNN:
-    """The model of a checkpoint; for other classes than its own, the two last layers are made anew."""
-    model = FastRCNN(replace(start.architecture, num_classes=len(classes)), config.dropout)
-    anew: tuple[str, ...] = ()
-    if start.classes != classes:
-        anew = ("head.cls_score.", "head.bbox_pred.")
-        err.print("the classes are not those of --init: the last two layers start anew")
-    model.load_state_dict(model.state_dict() | {k: v.float() for k, v in start.state.items() if not k.startswith(anew)})
-    return model
+def _report_end(call: TrainCall, run: Run) -> None:
+    score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
+    err.print(f"{call.task.output / MODEL_FILE}: trained for {run.iteration} iterations{score}", markup=False)

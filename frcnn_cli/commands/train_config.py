@@ -1,50 +1,31 @@
-"""A run's options as TOML: ``config.toml``, which --config and --resume read back.
+"""A run's options as TOML: ``config.toml``, which --config and --resume read back, and recipes.
 
-Every option but those that say where to and what to do has its key, under its own name, in one of a few tables. The
-file is read before the other options and gives click their defaults, so that those of the command line win.
+Every option but those that say where to and what to do has its key, under its own name, in one of a few tables. A file
+of --config is read before the other options and gives click their defaults, so that those of the command line win.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 import tomlkit
-from click.core import ParameterSource
 from tomlkit.exceptions import TOMLKitError
 
-from frcnn_cli.commands.dataset_options import ClassNames, dataset_parameters
-from frcnn_cli.commands.options import Numbers
+from frcnn_cli.commands.dataset_options import ClassNames
+from frcnn_cli.commands.fields import Numbers, SettingOption
+from frcnn_cli.commands.train_options import TABLES, table_of
+from frcnn_cli.engine.model_config import BUILDING
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import atomic_write, reason
 
 CONFIG_FILE = "config.toml"
 
-BUILDING = ("backbone", "backbone_weights", "normalisation", "neck", "fc_width", "roi_size", "class_agnostic")
-"""What a new model is built by, and --init replaces."""
-
-TABLES = {
-    "data": (
-        *(option.name for option in dataset_parameters(validation=True)), "split", "add_voc", "val_split",
-        "proposals", "val_proposals", "mode", "max_proposals", "workers",
-    ),
-    "model": ("init", *BUILDING, "allow_download", "dropout"),
-    "sampling": (
-        "sampling", "images_per_batch", "rois_per_batch", "foreground_fraction", "foreground_iou", "background_iou",
-    ),
-    "images": ("short_side", "long_side", "flip", "colour_jitter", "balance"),
-    "optimizer": (
-        "iterations", "optimizer", "lr", "backbone_lr_factor", "momentum", "weight_decay", "schedule", "steps",
-        "warmup", "loss_lambda", "normalise_targets", "ema", "precision", "images_per_pass",
-    ),
-    "run": ("seed", "device", "loaders", "checkpoint_every", "eval_every", "log_every"),
-}  # fmt: skip
-"""The tables of the file, and the options whose keys they hold."""
-
-_KEYS = {name.replace("_", "-"): table for table, names in TABLES.items() for name in names}
+VERSION = 1
+"""Of the file; one that says nothing is of the first."""
 
 HEADER = "The options of a run, for `frcnn train --config`; those named on the command line win. Paths are as there."
 
@@ -74,25 +55,48 @@ def read_config(path: Path, ctx: click.Context) -> dict[str, Any]:
 
     Raises:
         DataError: the file is missing, cannot be read, or is not TOML.
-        UsageError: a key is not an option's, or its value is of another type or outside the option's range.
+        UsageError: it is of another version, a key is not an option's, or its value is of another type or outside the
+            option's range.
+    """
+    return checked_values(path, read_toml(path), ctx)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a file.
+
+    Raises:
+        DataError: the file is missing, cannot be read, or is not TOML.
     """
     try:
-        tables = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        return tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({reason(error)})") from error
     except TOMLKitError as error:
         raise DataError(f"{path}: not TOML ({reason(error)})") from error
+
+
+def checked_values(path: Path, tables: Mapping[str, Any], ctx: click.Context) -> dict[str, Any]:
+    """The values of a file's tables, by the names of the parameters, each of its option's type.
+
+    Raises:
+        UsageError: as `read_config`.
+    """
     options = {param.name: param for param in ctx.command.params}
+    keys = _tables(ctx.command.params)
     values = {}
     for table, content in tables.items():
+        if table == "version":
+            if content != VERSION:
+                raise UsageError(f"{path}: version {content} of the file; this program reads {VERSION}")
+            continue
         if table not in TABLES or not isinstance(content, dict):
             names = ", ".join(f"[{name}]" for name in TABLES)
             raise UsageError(f"{path}: {table}: not one of the tables, which are {names}")
         for key, value in content.items():
-            if _KEYS.get(key) != table:
-                raise UsageError(f"{path}: {table}.{key}: {_unknown(key)}")
+            if keys.get(key) != table:
+                raise UsageError(f"{path}: {table}.{key}: {_unknown(key, keys)}")
             name = key.replace("-", "_")
             try:
                 values[name] = _checked(options[name], value, ctx)
@@ -101,48 +105,55 @@ def read_config(path: Path, ctx: click.Context) -> dict[str, Any]:
     return values
 
 
-def write_config(path: Path, ctx: click.Context) -> None:
-    """Write the options of a call, with what they mean; those without a value as comments.
+def write_config(path: Path, options: Sequence[click.Parameter], values: Mapping[str, Any]) -> None:
+    """Write a run's options, with what they mean; those without a value as comments.
 
     Paths are made absolute, so that the run can be taken up from anywhere.
+
+    Args:
+        path: the file.
+        options: of the command.
+        values: by the names of the parameters.
 
     Raises:
         DataError: the file cannot be written.
     """
-    help_of = {param.name: param.help for param in ctx.command.params if isinstance(param, click.Option)}
     document = tomlkit.document()
     document.add(tomlkit.comment(HEADER))
-    for name, members in TABLES.items():
+    document.add("version", VERSION)
+    document.add(tomlkit.nl())
+    for name in TABLES:
         table = tomlkit.table()
-        for member in members:
-            key, value = member.replace("_", "-"), _stored(member, ctx.params)
+        for option in (option for option in options if table_of(option) == name):
+            key, value = option.name.replace("_", "-"), _stored(option, values)
             if value is None:
-                table.add(tomlkit.comment(f"{key}: {help_of[member]}"))
+                table.add(tomlkit.comment(f"{key}: {option.help}"))
             else:
-                table.add(key, tomlkit.item(value).comment(help_of[member]))
+                table.add(key, tomlkit.item(value).comment(option.help))
         table.add(tomlkit.nl())
         document.add(name, table)
     with atomic_write(path) as temporary:
         temporary.write_text(tomlkit.dumps(document).rstrip("\n") + "\n", encoding="utf-8")
 
 
-def named(ctx: click.Context, name: str) -> bool:
-    """Whether an option is on the command line."""
-    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+def _tables(options: Sequence[click.Parameter]) -> dict[str, str]:
+    """{key: its table}, of the options that have one."""
+    return {option.name.replace("_", "-"): table_of(option) for option in options if table_of(option)}
 
 
-def _stored(name: str, params: Mapping[str, Any]) -> Any:
+def _stored(option: click.Option, values: Mapping[str, Any]) -> Any:
     """The TOML value of an option; None for none."""
-    value = params[name]
-    if value is None or (params["init"] and name in BUILDING):
+    value = values[option.name]
+    if value is None or (values["init"] and option.name in BUILDING):
         return None
-    if isinstance(value, Path) or (name == "backbone_weights" and Path(value).is_file()):
+    words = option.leaf.about.words if isinstance(option, SettingOption) else None
+    if isinstance(value, Path) or (words is not None and value not in words):
         return str(Path(value).absolute())
     return list(value) if isinstance(value, tuple) else value
 
 
 def _checked(option: click.Option, value: Any, ctx: click.Context) -> Any:
-    """Return the value if it is of the option's type, to the letter: click would make texts and numbers fit.
+    """Return the value as the option's, if it is of its type, to the letter: click would make texts and numbers fit.
 
     Raises:
         click.BadParameter: it is not, or the option refuses it.
@@ -150,8 +161,7 @@ def _checked(option: click.Option, value: Any, ctx: click.Context) -> Any:
     fits, wanted = _form(option)
     if not fits(value):
         raise click.BadParameter(f"{tomlkit.item(value).as_string()} is not {wanted}")
-    option.process_value(ctx, value)
-    return value
+    return option.process_value(ctx, value)
 
 
 def _form(option: click.Option) -> tuple[Callable[[Any], bool], str]:
@@ -188,9 +198,9 @@ def _all(value: Any, fits: Callable[[Any], bool]) -> bool:
     return isinstance(value, list) and all(map(fits, value))
 
 
-def _unknown(key: str) -> str:
+def _unknown(key: str, keys: Mapping[str, str]) -> str:
     """What is wrong with a key that the table should not have, and what may have been meant."""
-    if key in _KEYS:
-        return f"belongs into [{_KEYS[key]}]"
-    near = get_close_matches(key, _KEYS, n=1)
-    return "no such option" + (f"; {_KEYS[near[0]]}.{near[0]} is one" if near else "")
+    if key in keys:
+        return f"belongs into [{keys[key]}]"
+    near = get_close_matches(key, keys, n=1)
+    return "no such option" + (f"; {keys[near[0]]}.{near[0]} is one" if near else "")

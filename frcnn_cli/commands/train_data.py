@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from frcnn_cli.commands.console import err
 from frcnn_cli.commands.dataset_options import DatasetOptions
+from frcnn_cli.commands.options import default_workers
 from frcnn_cli.commands.propose import make_proposals
+from frcnn_cli.commands.train_options import Lists
 from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, divide, join
@@ -56,29 +57,36 @@ class Part:
             if missed:
                 yield f"{name}: {missed} of {objects} objects ({missed / objects:.1%}) have no proposal of IoU 0.5"
 
-    def make_proposals(self, given: dict[str, Any]) -> Proposals:
-        """Those that are there, or new ones.
+    def make_proposals(self, lists: Lists) -> None:
+        """Take the proposals that are there, or make new ones.
 
         Raises:
             DataError: they cannot be made, or those that another part has made there do not fit.
         """
         if self.proposals is None and not has_proposals(self.path):
             err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
-            config = ProposalConfig(given["mode"], given["max_proposals"])
-            make_proposals(list(self.dataset.records), self.path, config, given["workers"])
+            config = ProposalConfig(lists.mode, lists.max_proposals)
+            make_proposals(list(self.dataset.records), self.path, config, lists.workers or default_workers())
         if self.proposals is None:
             for fault in _open_proposals(self):
                 raise fault
-        return self.proposals
 
 
-def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, ...] | None = None) -> list[Part]:
+def load_data(
+    data: DatasetOptions,
+    lists: Lists,
+    output: Path | None,
+    classes: tuple[str, ...] | None = None,
+    seed: int = 0,
+) -> list[Part]:
     """Read what a run learns from and, if one is named, what it is measured on, and check all of it.
 
     Args:
         data: where it lies.
-        given: the options of `frcnn train`.
+        lists: which parts of it, and their proposals.
+        output: the run's folder, where proposals that have no other place are; None if it is not named.
         classes: of a model that is to be trained further; None: those of the first data set.
+        seed: by which --val-fraction draws images.
 
     Raises:
         UsageError: no or two data sets are given, or a proposal file of an unknown suffix.
@@ -86,7 +94,7 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
     """
     parts: list[Part] = []
     faults: list[DataError] = []
-    for source, split, further, path in _wanted(data, given):
+    for source, split, further, path in _wanted(data, lists, output):
         if path is not None:
             known_suffix(path)
         dataset = _read(source, split, classes, faults)
@@ -96,8 +104,8 @@ def load_data(data: DatasetOptions, given: dict[str, Any], classes: tuple[str, .
             more = _read(data.at(further, "voc"), split, classes, faults)
             dataset = _joined(dataset, more, faults)
         if dataset is not None and data.validation_fraction:
-            dataset, measured = divide(dataset, data.validation_fraction, given["seed"])
-            parts += [Part(dataset, path), Part(measured, _proposal_path(given["val_proposals"], "val", given))]
+            dataset, measured = divide(dataset, data.validation_fraction, seed)
+            parts += [Part(dataset, path), Part(measured, _own(lists.val_proposals, "val", output))]
         elif dataset is not None:
             parts.append(Part(dataset, path))
     for part in parts:
@@ -135,20 +143,21 @@ def _joined(first: Dataset | None, second: Dataset | None, faults: list[DataErro
 
 
 def _wanted(
-    data: DatasetOptions, given: dict[str, Any]
+    data: DatasetOptions, lists: Lists, output: Path | None
 ) -> Iterator[tuple[DatasetOptions, str, Path | None, Path | None]]:
     """Where the data sets lie, their split, a further VOC folder and their proposals."""
-    yield data, given["split"], given["add_voc"], _proposal_path(given["proposals"], given["split"], given)
-    name = given["val_split"] or "val"
-    path = _proposal_path(given["val_proposals"], name, given)
+    yield data, lists.split, lists.add_voc, _own(lists.proposals, lists.split, output)
+    name = lists.val_split or "val"
+    path = _own(lists.val_proposals, name, output)
     if data.validation_place is not None:
         yield data.at(data.validation_place), "", None, path
-    elif data.given and FORMATS[data.format].lists and given["val_split"]:
+    elif data.given and FORMATS[data.format].lists and lists.val_split:
         yield data, name, None, path
 
 
-def _proposal_path(path: Path | None, split: str, given: dict[str, Any]) -> Path | None:
-    return path or (given["output"] / f"proposals-{split}.npz" if given["output"] else None)
+def _own(path: Path | None, split: str, output: Path | None) -> Path | None:
+    """The file of a split's proposals: the one that is named, or that of the run's folder."""
+    return path or (output / f"proposals-{split}.npz" if output else None)
 
 
 def _open_proposals(part: Part) -> Iterator[DataError]:

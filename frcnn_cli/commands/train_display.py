@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from frcnn_cli.commands.console import err
-from frcnn_cli.engine.trainer import Progress
+from frcnn_cli.engine.run_folder import Progress
 
 
 class TrainingDisplay:

@@ -26,11 +26,32 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         Tensor[N, M] in [0, 1]; 0 where both boxes have no area.
     """
+    intersection = _intersection(a, b)
+    return _ratio(intersection, area(a)[:, None] + area(b)[None, :] - intersection)
+
+
+def share_inside(a: Tensor, b: Tensor) -> Tensor:
+    """How much of every box of one set lies in every box of another: intersection over the area of the first.
+
+    Args:
+        a: Tensor[N, 4].
+        b: Tensor[M, 4].
+
+    Returns:
+        Tensor[N, M] in [0, 1]; 0 for a box without area.
+    """
+    intersection = _intersection(a, b)
+    return _ratio(intersection, area(a)[:, None].expand_as(intersection))
+
+
+def _intersection(a: Tensor, b: Tensor) -> Tensor:
     top_left = torch.maximum(a[:, None, :2], b[None, :, :2])
     bottom_right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=2)
-    union = area(a)[:, None] + area(b)[None, :] - intersection
-    return torch.where(union > 0, intersection / union.clamp(min=torch.finfo(union.dtype).tiny), 0.0)
+    return (bottom_right - top_left).clamp(min=0).prod(dim=2)
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    return torch.where(whole > 0, part / whole.clamp(min=torch.finfo(whole.dtype).tiny), 0.0)
 
 
 def _centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:

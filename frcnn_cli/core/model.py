@@ -42,11 +42,12 @@ class Head(nn.Module):
     """From pooled features to a class and a box: fc6, fc7, and the two sibling layers (paper, figure 1).
 
     fc6 reads a RoI cell by cell (row, column, channel), the order RoI pooling writes, so nothing is copied. Weights
-    trained in torchvision's order (channel, row, column) need their columns permuted once.
+    trained in torchvision's order (channel, row, column) need their columns permuted once, as `start_from` does.
     """
 
     def __init__(self, architecture: Architecture, channels: int, dropout: float = 0.5) -> None:
         super().__init__()
+        self.channels = channels
         features = channels * architecture.roi_size**2
         std = backbone_config(architecture.backbone).fc_std
         self.fc6 = _linear(features, architecture.fc_width, architecture.fc6_rank, std)
@@ -67,6 +68,31 @@ class Head(nn.Module):
         x = self.dropout(F.relu(self.fc6(x), inplace=True))
         x = self.dropout(F.relu(self.fc7(x), inplace=True))
         return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4)).expand(-1, self.num_classes, -1)
+
+    @torch.no_grad()
+    def start_from(self, fc6: tuple[Tensor, Tensor], fc7: tuple[Tensor, Tensor]) -> None:
+        """Take fc6 and fc7 from the classifier that the backbone was trained with (paper, section 2.2), in place.
+
+        Of a wider classifier, the first units are taken, as if the others had been dropped out, for good: what is left
+        of fc7's sums is multiplied as in dropout, by the ratio of all units to those left.
+
+        Args:
+            fc6: weight Tensor[U, channels * P * P], with columns in the order (channel, row, column), and bias
+                Tensor[U]; U is at least this head's width.
+            fc7: weight Tensor[V, U] and bias Tensor[V]; V is likewise.
+
+        Raises:
+            ValueError: they have other shapes.
+        """
+        width, units, outputs = self.fc6.out_features, fc6[1].numel(), fc7[1].numel()
+        expected = [(units, self.fc6.in_features), (units,), (outputs, units), (outputs,)]
+        if [tuple(tensor.shape) for tensor in (*fc6, *fc7)] != expected or min(units, outputs) < width:
+            raise ValueError(f"not the layers of a classifier for a head of {width} units")
+        by_cell = fc6[0][:width].unflatten(1, (self.channels, -1)).transpose(1, 2).flatten(1)
+        self.fc6.weight.copy_(by_cell)
+        self.fc6.bias.copy_(fc6[1][:width])
+        self.fc7.weight.copy_(fc7[0][:width, :width] * (units / width))
+        self.fc7.bias.copy_(fc7[1][:width])
 
 
 def _linear(in_features: int, out_features: int, rank: int | None, std: float | None) -> nn.Module:

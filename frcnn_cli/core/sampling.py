@@ -7,42 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import encode, iou
+from frcnn_cli.core.boxes import encode, iou, share_inside
+from frcnn_cli.core.sampling_config import SamplingConfig
 
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """Hierarchical sampling: N images, then R / N RoIs from each.
-
-    With N = R each RoI is from another image: region-wise sampling, as R-CNN and SPPnet trained. A smaller N is
-    cheaper, as RoIs of one image share its pass through the convolutions.
-
-    Attributes:
-        images_per_batch: N.
-        rois_per_batch: R, a multiple of N.
-        foreground_fraction: the most of a batch's RoIs that are foreground, shared out evenly among its images.
-        foreground_iou: a RoI with at least this overlap with an object is foreground.
-        background_iou: a RoI whose largest overlap is in [low, high) is background.
-    """
-
-    images_per_batch: int = 2
-    rois_per_batch: int = 128
-    foreground_fraction: float = 0.25
-    foreground_iou: float = 0.5
-    background_iou: tuple[float, float] = (0.1, 0.5)
-
-    @property
-    def rois_per_image(self) -> int:
-        """R / N, rounded down."""
-        return self.rois_per_batch // self.images_per_batch
-
-    def most_foreground(self, place: int) -> int:
-        """Foreground RoIs that image 0, 1, ... of a batch may give at most: whole numbers that add up to the fraction.
-
-        Of four images that give one RoI each, one may give a foreground RoI. Which image is in which place is chance.
-        """
-        share = self.foreground_fraction * self.rois_per_image
-        return round(share * (place + 1)) - round(share * place)
+IN_CROWD = 0.5
+"""A RoI with at least this share of its area in a crowd is not background: objects of a crowd are not annotated one by
+one. COCO's evaluation at IoU 0.5 likewise does not count detections of that share."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +40,12 @@ def sample_rois(
     config: SamplingConfig,
     generator: torch.Generator,
     place: int = 0,
+    crowds: Tensor | None = None,
 ) -> SampledRois:
     """Draw one image's share of the mini-batch.
 
     The ground-truth boxes join the proposals. RoIs are drawn without replacement, and a short pool is not padded: an
-    image may give fewer than R / N RoIs, even none.
+    image may give fewer than its share of RoIs, even none.
 
     Args:
         proposals: Tensor[P, 4].
@@ -83,15 +54,18 @@ def sample_rois(
         config: the sampling's numbers.
         generator: source of the draw.
         place: of the image in the batch, from 0.
+        crowds: Tensor[M, 4], regions of objects that are not in `gt_boxes`: what lies in them is no background.
     """
     candidates = torch.cat((gt_boxes, proposals))
     overlap, matched = best_overlap(candidates, gt_boxes)
     low, high = config.background_iou
 
-    foreground_pool = (overlap >= config.foreground_iou).nonzero()[:, 0]
-    foreground = _draw(foreground_pool, config.most_foreground(place), generator)
-    background_pool = ((overlap >= low) & (overlap < high)).nonzero()[:, 0]
-    background = _draw(background_pool, config.rois_per_image - len(foreground), generator)
+    is_foreground = (overlap >= config.foreground_iou) & (len(gt_boxes) > 0)
+    is_background = ~is_foreground & (overlap >= low) & (overlap < high)
+    if crowds is not None and len(crowds):
+        is_background &= share_inside(candidates, crowds).amax(dim=1) < IN_CROWD
+    foreground = _draw(is_foreground.nonzero()[:, 0], config.most_foreground(place), generator)
+    background = _draw(is_background.nonzero()[:, 0], config.rois_of(place) - len(foreground), generator)
 
     rois = candidates[torch.cat((foreground, background))]
     labels = torch.zeros(len(rois), dtype=torch.int64)

@@ -19,12 +19,15 @@ class Objects:
     Attributes:
         boxes: float32 [N, 4], xyxy in pixels, continuous (width = x2 - x1).
         labels: int64 [N], 1 .. number of classes.
-        difficult: bool [N], VOC's flag; never counted in evaluation.
+        difficult: bool [N], VOC's flag; never counted in evaluation. Training learns from them.
+        crowd: bool [N], COCO's regions of many objects, which are difficult too; None where there are none. Training
+            learns neither an object from them nor background within them.
     """
 
     boxes: np.ndarray
     labels: np.ndarray
     difficult: np.ndarray
+    crowd: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -33,6 +36,17 @@ class Objects:
         """Those that count in evaluation."""
         easy = ~self.difficult
         return Objects(self.boxes[easy], self.labels[easy], self.difficult[easy])
+
+    def without_crowds(self) -> Objects:
+        """Those to learn from."""
+        if self.crowd is None:
+            return self
+        single = ~self.crowd
+        return Objects(self.boxes[single], self.labels[single], self.difficult[single])
+
+    def crowds(self) -> np.ndarray:
+        """Boxes of the crowds: float32 [M, 4]."""
+        return self.boxes[:0] if self.crowd is None else self.boxes[self.crowd]
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,13 @@ class WeightAverage:
             name: parameter.detach().clone() for name, parameter in model.named_parameters()
         }
 
-    def to(self, device: torch.device) -> None:
-        """Move it to where the model is."""
-        self.weights = {name: weight.to(device) for name, weight in self.weights.items()}
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights, by name."""
+        return self.weights
+
+    def load_state_dict(self, weights: dict[str, Tensor]) -> None:
+        """Go on from weights that were saved, where the model is."""
+        self.weights = {name: weight.to(self.weights[name].device) for name, weight in weights.items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, iteration: int) -> None:

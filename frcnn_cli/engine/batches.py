@@ -18,23 +18,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from frcnn_cli.core.backbones import Normalisation
 from frcnn_cli.core.boxes import clip, encode, flip
+from frcnn_cli.core.normalisation import Normalisation
 from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.data.transforms import jitter_colours, mirror, resize, scale_to, scaled_size
 from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.training_config import Scales
 from frcnn_cli.errors import DataError
-
-
-@dataclass(frozen=True)
-class Scales:
-    """Training scales: one of the short sides is drawn for every image; the long side is a limit (section 5.2)."""
-
-    short_sides: tuple[int, ...] = (600,)
-    long_side: int = 1000
 
 
 @dataclass(frozen=True)
@@ -81,10 +74,11 @@ class TrainingBatches(TorchDataset):
         balance: float = 0.0,
         processes: Processes = ALONE,
     ) -> None:
-        # An image without an object has neither foreground nor, at IoU 0.1 and up, background.
-        self.records = tuple(record for record in records if len(record.objects))
-        if not self.records:
+        showing = tuple(record for record in records if len(record.objects.without_crowds()))
+        if not showing:
             raise DataError("no image to train on: none has an object")
+        # An image without an object has no foreground and, unless that starts at IoU 0, no background.
+        self.records = records if sampling.background_iou[0] == 0 else showing
         self.proposals = proposals
         self.normalisation = normalisation
         self.sampling = sampling
@@ -161,15 +155,16 @@ class TrainingBatches(TorchDataset):
         self, record: ImageRecord, place: int, scale: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
-        gt_boxes = torch.from_numpy(record.objects.boxes)
-        gt_labels = torch.from_numpy(record.objects.labels)
+        objects = record.objects.without_crowds()
+        gt_boxes, gt_labels = torch.from_numpy(objects.boxes), torch.from_numpy(objects.labels)
+        crowds = torch.from_numpy(record.objects.crowds())
         image = load_image(record.path)
         if image.shape[:2] != (record.height, record.width):
             raise DataError(f"{record.path}: no longer {record.width} x {record.height} pixels; changed meanwhile?")
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
-            proposals, gt_boxes = flip(proposals, record.width), flip(gt_boxes, record.width)
-        sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place)
+            proposals, gt_boxes, crowds = (flip(boxes, record.width) for boxes in (proposals, gt_boxes, crowds))
+        sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
 
         image = resize(image, scale)
         if self.colour_jitter:
@@ -182,17 +177,19 @@ class TrainingBatches(TorchDataset):
 
 
 def repeat_factors(records: tuple[ImageRecord, ...], balance: float) -> Tensor:
-    """How often each image comes up in an epoch: sqrt(balance / f) of its rarest class, at least once.
+    """Return how often each image comes up in an epoch: sqrt(balance / f) of its rarest class, at least once.
 
     f is the share of images that show a class (repeat factor sampling: Gupta et al., LVIS, CVPR 2019, section 4.2).
 
     Returns:
         float64 Tensor[len(records)], 1 and more.
     """
-    shown = [set(record.objects.labels.tolist()) for record in records]
+    shown = [set(record.objects.without_crowds().labels.tolist()) for record in records]
     count = Counter(label for labels in shown for label in labels)
     factor = {label: max(1.0, sqrt(balance * len(records) / images)) for label, images in count.items()}
-    return torch.tensor([max(factor[label] for label in labels) for labels in shown], dtype=torch.float64)
+    return torch.tensor(
+        [max((factor[label] for label in labels), default=1.0) for labels in shown], dtype=torch.float64
+    )
 
 
 def target_statistics(
@@ -205,7 +202,9 @@ def target_statistics(
     """
     count, total, squares = 0, torch.zeros(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
     for record in records:
-        gt_boxes = torch.from_numpy(record.objects.boxes)
+        gt_boxes = torch.from_numpy(record.objects.without_crowds().boxes)
+        if len(gt_boxes) == 0:
+            continue
         boxes = torch.cat((gt_boxes, torch.from_numpy(proposals.get(record.id, record.width, record.height))))
         overlap, matched = best_overlap(boxes, gt_boxes)
         foreground = overlap >= foreground_iou

@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment that suits."""
+"""Ctrl-C, and what schedulers and closed terminals send, at a moment that suits."""
 
 from __future__ import annotations
 
@@ -7,21 +7,40 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Interruption(threading.Event):
+    """Set when the run is to stop.
+
+    Attributes:
+        signal: what asked for it.
+    """
+
+    signal: int = signal.SIGINT
+
 
 @contextmanager
-def delayed_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets a flag, so that an update is finished before the run stops; a second Ctrl-C stops at once."""
-    interrupted = threading.Event()
+def delayed_interrupt(signals: tuple[int, ...] = SIGNALS) -> Iterator[Interruption]:
+    """A signal sets a flag, so that an update is finished before the run stops; a second one stops at once."""
+    interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # signals reach the main thread only
+        yield interruption  # signals reach the main thread only
         return
 
     def handle(number: int, frame: object) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, previous)
+        interruption.signal = number
+        interruption.set()
+        restore()
 
-    previous = signal.signal(signal.SIGINT, handle)
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    # What the parent had ignored, as nohup has SIGHUP, stays ignored.
+    chosen = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in chosen}
     try:
-        yield interrupted
+        yield interruption
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,13 +16,13 @@ from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.averaging import WeightAverage
 from frcnn_cli.engine.batches import target_statistics
-from frcnn_cli.engine.checkpoint import Checkpoint, save_checkpoint
+from frcnn_cli.engine.checkpoint import Checkpoint
+from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.optimizer import build_optimizer, build_scaler
 from frcnn_cli.engine.training_config import TrainingConfig
-from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write
 
-MODEL_FILE = "model.safetensors"
-STATE_FILE = "training_state.pt"
+VALUES = ("iteration", "best_map", "last_map", "measured", "window", "target_mean", "target_std")
+"""Attributes of a run that are part of its state as they are."""
 
 
 @dataclass
@@ -42,13 +41,11 @@ class Run:
         last_map: the latest.
         measured: the iteration it was measured after; 0 for never.
         window: sums over the iterations since the last row of the log, by name.
-        optimizer_state: where training stopped; None at the start.
-        rng_state: torch's, for dropout; likewise.
-        cuda_rng_state: of the GPU, where there is one; likewise.
-        scaler: of the loss, in float16; it does nothing in the others.
-        scaler_state: where training stopped; likewise.
-        average: of the weights; None where the latest are the ones to save.
         notes: more to write into the checkpoint, such as where the first weights are from.
+        optimizer: None until the run is on its device, as are these: the scaler of the loss, which does nothing but in
+            float16; the average of the weights, which stays None where the latest are the ones to save.
+        scaler: see `optimizer`.
+        average: see `optimizer`.
     """
 
     model: FastRCNN
@@ -62,13 +59,66 @@ class Run:
     last_map: float = -1.0
     measured: int = 0
     window: dict[str, float] = field(default_factory=dict)
-    optimizer_state: dict[str, Any] | None = None
-    rng_state: Tensor | None = None
-    cuda_rng_state: Tensor | None = None
-    scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
-    scaler_state: dict[str, Any] | None = None
-    average: WeightAverage | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    optimizer: torch.optim.Optimizer | None = None
+    scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
+    average: WeightAverage | None = None
+    _loaded: dict[str, Any] | None = field(default=None, repr=False)
+
+    def to(self, device: torch.device, processes: Processes = ALONE) -> None:
+        """Move the model to where it learns, and make what updates it: new, or as a loaded state has it."""
+        self.model.to(device=device, memory_format=torch.channels_last)
+        self.model.backbone.freeze()
+        # Another kind of CPU may have drawn other last bits.
+        processes.copy_from_first(self.model.state_dict().values())
+        self.optimizer = build_optimizer(self.model, self.config)
+        self.scaler = build_scaler(self.config, device)
+        self.average = WeightAverage(self.model, self.config.ema) if self.config.ema else None
+        if self._loaded is None:
+            torch.manual_seed(self.config.seed)
+            return
+        for name, part in self._parts().items():
+            if self._loaded.get(name):
+                part.load_state_dict(self._loaded[name])
+        torch.set_rng_state(self._loaded["rng"])
+        if self._loaded.get("cuda_rng") is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(self._loaded["cuda_rng"], device)
+        self._loaded = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on from here; the run is on its device."""
+        device = next(self.model.parameters()).device
+        return {
+            **{name: getattr(self, name) for name in VALUES},
+            "model": self.model.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put the run back to where `state_dict` left it. What belongs to a device waits for `to`.
+
+        Raises:
+            KeyError: a part is missing.
+            RuntimeError: it is the state of another model.
+        """
+        # Of states that earlier versions saved, some have no window, and none knows when it was measured.
+        state = {"measured": state["iteration"], "window": {}, **state}
+        self.model.load_state_dict(state["model"])
+        for name in VALUES:
+            setattr(self, name, state[name])
+        self._loaded = {name: state.get(name) for name in ("optimizer", "scaler", "average", "rng", "cuda_rng")}
+
+    @property
+    def new(self) -> bool:
+        """Whether there is no state to go on from; asked before `to`."""
+        return self._loaded is None
+
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own, and belongs to a device."""
+        parts = {"optimizer": self.optimizer, "scaler": self.scaler, "average": self.average}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def checkpoint(self) -> Checkpoint:
         """The model as it is, for detection: target normalisation folded in."""
@@ -116,68 +166,3 @@ def start_run(
     if not config.normalise_targets:
         mean, std = torch.zeros(4), torch.ones(4)
     return Run(model, dataset.classes, normalisation, config, mean, std, notes=notes or {})
-
-
-def save_run(run: Run, optimizer: torch.optim.Optimizer, output: Path) -> None:
-    """Write the latest model, then the state to go on from: a model without its state is written again, not lost.
-
-    Raises:
-        DataError: the weights are not finite, the disk is full, or the folder cannot be written; what was there stays.
-    """
-    if not all(parameter.isfinite().all() for parameter in run.model.parameters()):
-        raise DataError(f"the weights are not finite after iteration {run.iteration}; saved before stays in {output}")
-    save_checkpoint(output / MODEL_FILE, run.checkpoint())
-    device = next(run.model.parameters()).device
-    state = {
-        "format": "frcnn-training-state",
-        "iteration": run.iteration,
-        "best_map": run.best_map,
-        "last_map": run.last_map,
-        "measured": run.measured,
-        "window": run.window,
-        "model": run.model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scaler": run.scaler.state_dict(),
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "target_mean": run.target_mean,
-        "target_std": run.target_std,
-        "average": run.average.weights if run.average else None,
-    }
-    with atomic_write(output / STATE_FILE) as temporary:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # all that PyTorch's zip writer says of a full disk
-            raise DataError(f"{output / STATE_FILE}: cannot be written (is the disk full?)") from error
-
-
-def restore_run(run: Run, output: Path) -> None:
-    """Put a run back to where `save_run` left it, in place.
-
-    Raises:
-        DataError: there is nothing to go on from, or it is of another model.
-    """
-    path = output / STATE_FILE
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; there is no run to resume in {output}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format"] != "frcnn-training-state":
-            raise KeyError("format")
-        run.model.load_state_dict(state["model"])
-    except Exception as error:
-        raise DataError(f"{path}: not the state of this run ({type(error).__name__})") from error
-    run.iteration = state["iteration"]
-    run.best_map = state["best_map"]
-    run.last_map = state["last_map"]
-    run.measured = state.get("measured", run.iteration)
-    run.window = state.get("window", {})
-    run.optimizer_state = state["optimizer"]
-    run.scaler_state = state.get("scaler")
-    run.rng_state = state["rng"]
-    run.cuda_rng_state = state.get("cuda_rng")
-    run.target_mean = state["target_mean"]
-    run.target_std = state["target_std"]
-    if run.config.ema and state.get("average"):
-        run.average = WeightAverage(run.model, run.config.ema)
-        run.average.weights = state["average"]

@@ -1,18 +1,17 @@
-"""The numbers of a training run. The defaults are the paper's."""
+"""The numbers of a training run. The defaults are the paper's.
+
+Each field is an option of `frcnn train` and a key of config.toml, and is written into the checkpoint.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import cos, pi
+from math import ceil, cos, pi
 
-import torch
-from torch.amp import GradScaler
+from frcnn_cli.core.sampling_config import SamplingConfig
+from frcnn_cli.settings import setting
 
-from frcnn_cli.core.model import FastRCNN
-from frcnn_cli.core.sampling import SamplingConfig
-from frcnn_cli.engine.batches import Scales
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -22,14 +21,22 @@ class Schedule:
     Attributes:
         kind: ``step``: lr, times `gamma` at each of `steps` (the paper's); ``cosine``: falls to 0 at the end.
         steps: iterations.
-        gamma: factor at each step.
         warmup: iterations over which it first rises from 0.
+        gamma: factor at each step.
     """
 
-    kind: str = "step"
-    steps: tuple[int, ...] = (30_000,)
+    kind: str = setting(
+        "step",
+        "How the learning rate falls: to a tenth at --steps, or along a cosine to 0.",
+        option="schedule",
+        table="optimizer",
+        choices=("step", "cosine"),
+    )
+    steps: tuple[int, ...] = setting(
+        (30_000,), "Iterations at which the learning rate falls to a tenth.", table="optimizer"
+    )
+    warmup: int = setting(0, "Iterations over which the learning rate first rises from 0.", table="optimizer", least=0)
     gamma: float = 0.1
-    warmup: int = 0
 
     def factor(self, iteration: int, iterations: int) -> float:
         """What the base learning rate is multiplied with in iteration 0, 1, ... of `iterations`."""
@@ -40,10 +47,29 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Scales:
+    """Training scales: one of the short sides is drawn for every image; the long side is a limit (section 5.2)."""
+
+    short_sides: tuple[int, ...] = setting(
+        (600,),
+        "Pixels of an image's shorter side; of several, as in 480,576, one is drawn for each image.",
+        option="short-side",
+        table="images",
+        check=lambda sides: None if sides else "needs a number",
+    )
+    long_side: int = setting(1000, "The most pixels of an image's longer side.", table="images", least=1)
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """A training run.
 
     Attributes:
+        sampling: of RoIs.
+        scales: of the images.
+        flip_probability: of mirroring an image.
+        colour_jitter: brightness, contrast and saturation are each multiplied by 1 - x to 1 + x.
+        balance: images of a class that fewer than this share of the images show come up more often; 0 for no class.
         iterations: updates.
         optimizer: ``sgd`` (the paper's) or ``adamw``.
         lr: base learning rate.
@@ -51,16 +77,11 @@ class TrainingConfig:
         momentum: of SGD.
         weight_decay: not on biases.
         schedule: of the learning rate.
-        sampling: of RoIs.
         box_weight: lambda, the weight of the localisation loss.
         normalise_targets: regression targets to zero mean and unit variance over the data set, as in the paper (2.3).
-        scales: of the images.
-        flip_probability: of mirroring an image.
-        colour_jitter: brightness, contrast and saturation are each multiplied by 1 - x to 1 + x.
-        balance: images of a class that fewer than this share of the images show come up more often; 0 for no class.
         ema: decay of the moving average of the weights that is saved and measured; 0 for the weights as they are.
         dropout: after fc6 and fc7.
-        precision: of the forward pass, a name of `PRECISIONS`; the weights stay float32 (autocast).
+        precision: of the forward pass, one of `PRECISIONS`; the weights stay float32 (autocast).
         images_per_pass: through the network at a time; the gradients of a larger batch add up.
         seed: of everything random.
         checkpoint_every: iterations.
@@ -68,62 +89,78 @@ class TrainingConfig:
         log_every: iterations between lines of the log.
     """
 
-    iterations: int = 40_000
-    optimizer: str = "sgd"
-    lr: float = 0.001
-    backbone_lr_factor: float = 1.0
-    momentum: float = 0.9
-    weight_decay: float = 0.0005
-    schedule: Schedule = field(default_factory=Schedule)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    box_weight: float = 1.0
-    normalise_targets: bool = True
     scales: Scales = field(default_factory=Scales)
-    flip_probability: float = 0.5
-    colour_jitter: float = 0.0
-    balance: float = 0.0
-    ema: float = 0.0
-    dropout: float = 0.5
-    precision: str = "float32"
-    images_per_pass: int = 8
-    seed: int = 0
-    checkpoint_every: int = 1000
-    eval_every: int = 0
-    log_every: int = 20
+    flip_probability: float = setting(
+        0.5, "The probability of mirroring an image.", option="flip", table="images", least=0, most=1
+    )
+    colour_jitter: float = setting(
+        0.0,
+        "Multiply brightness, contrast and saturation by random factors that differ from 1 by up to this.",
+        table="images",
+        least=0,
+        below=1,
+    )
+    balance: float = setting(
+        0.0,
+        "Show images more often whose rarest class is in less than this share of all images.",
+        table="images",
+        least=0,
+        most=1,
+    )
+    iterations: int = setting(40_000, "Updates of the weights.", table="optimizer", least=1)
+    optimizer: str = setting(
+        "sgd", "What updates the weights: SGD, as in the paper, or AdamW.", table="optimizer",
+        choices=("sgd", "adamw"), lasting=True,
+    )  # fmt: skip
+    lr: float = setting(0.001, "The learning rate that the schedule starts from.", table="optimizer", above=0)
+    backbone_lr_factor: float = setting(
+        1.0, "What the learning rate is multiplied with for the convolutions.", table="optimizer", least=0
+    )
+    momentum: float = setting(0.9, "The momentum of SGD.", table="optimizer", least=0, most=1)
+    weight_decay: float = setting(0.0005, "Weight decay, on weights and not on biases.", table="optimizer", least=0)
+    schedule: Schedule = field(default_factory=Schedule)
+    box_weight: float = setting(
+        1.0, "Lambda, the weight of the localisation loss.", option="loss-lambda", table="optimizer", least=0
+    )
+    normalise_targets: bool = setting(
+        True,
+        "Bring regression targets to zero mean and unit variance, as in the paper, or learn them as they are.",
+        table="optimizer",
+        off="raw-targets",
+        lasting=True,
+    )
+    ema: float = setting(
+        0.0,
+        "Save and measure a moving average of the weights, of this decay; 0 for the weights as they are.",
+        table="optimizer",
+        least=0,
+        below=1,
+        lasting=True,
+    )
+    dropout: float = setting(
+        0.5, "The share of fc6's and fc7's units that are dropped.", table="model", least=0, most=1
+    )
+    precision: str = setting(
+        "float32",
+        "Numbers of the forward pass; with float16 the loss is scaled.",
+        table="optimizer",
+        choices=PRECISIONS,
+    )
+    images_per_pass: int = setting(
+        8,
+        "Images that go through the network at a time; the gradients of a larger batch add up.",
+        table="optimizer",
+        least=1,
+    )
+    seed: int = setting(0, "The seed of everything random.", table="run", least=0)
+    checkpoint_every: int = setting(1000, "Save after every so many iterations.", table="run", least=1)
+    eval_every: int = setting(
+        5000, "Measure after every so many iterations; 0 measures at the end only.", table="run", least=0
+    )
+    log_every: int = setting(20, "Report after every so many iterations.", table="run", least=1)
 
 
-def build_optimizer(model: FastRCNN, config: TrainingConfig) -> torch.optim.Optimizer:
-    """An optimizer over the parameters that learn; each group's `base` is its share of the learning rate.
-
-    With SGD, biases have no decay and twice the learning rate, as in the paper's code.
-    """
-    groups = []
-    pretrained, new = (model.backbone.body,), (model.backbone.neck, model.head)
-    for parts, share in ((pretrained, config.backbone_lr_factor), (new, 1.0)):
-        named = [pair for part in parts if part is not None for pair in part.named_parameters()]
-        learning = [(name, p) for name, p in named if p.requires_grad]
-        weights = [p for name, p in learning if not name.endswith("bias")]
-        biases = [p for name, p in learning if name.endswith("bias")]
-        bias_share = 2 * share if config.optimizer == "sgd" else share
-        groups.append({"params": weights, "base": share, "weight_decay": config.weight_decay})
-        groups.append({"params": biases, "base": bias_share, "weight_decay": 0.0})
-    groups = [group for group in groups if group["params"]]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
-    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-
-
-def build_scaler(config: TrainingConfig, device: torch.device) -> GradScaler:
-    """What float16 needs beside autocast (Micikevicius et al., Mixed precision training, ICLR 2018, section 3.2).
-
-    Gradients under 6e-8 would vanish in float16, so the loss is multiplied and the sum of gradients divided by a factor
-    that grows for as long as nothing overflows. An update that overflows is left out, and the factor halved.
-    Of other precisions it does nothing.
-    """
-    return GradScaler(device.type, enabled=config.precision == "float16")
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group its share."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr * group["base"]
+def iterations_of(epochs: float, images: int, images_per_batch: int) -> int:
+    """The updates that show every image `epochs` times; at least one."""
+    return max(ceil(epochs * images / images_per_batch), 1)

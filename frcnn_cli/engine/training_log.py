@@ -15,11 +15,9 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from frcnn_cli.engine.run_files import LOG_FILE, PLOT_FILE
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write, reason
-
-LOG_FILE = "log.csv"
-PLOT_FILE = "curves.png"
 
 
 class TrainingLog:

@@ -237,14 +237,17 @@ def test_what_cannot_be_resumed(train, run_frcnn, tiny_voc, tmp_path):
     assert len(outcome.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("loaders", [1, 2])
-def test_ctrl_c_and_resume(tiny_voc, tiny_proposals_path, tmp_path, killing, run_frcnn, loaders):
+@pytest.mark.parametrize(
+    ("loaders", "sent"), [(1, signal.SIGINT), (2, signal.SIGINT), (1, signal.SIGTERM), (2, signal.SIGHUP)]
+)
+def test_a_signal_and_resume(tiny_voc, tiny_proposals_path, tmp_path, killing, run_frcnn, loaders, sent):
+    """Ctrl-C, what a scheduler sends, and a closed terminal; each reaches every process of the group."""
     run = tmp_path / "run"
     stopped = killing(
         "train", *SMALL, "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--output", run, "--loaders", loaders,
-        "--iterations", 100_000, folder=run, kill={"rows": 3, "later": 0, "signal": signal.SIGINT, "who": "group"},
+        "--iterations", 100_000, folder=run, kill={"rows": 3, "later": 0, "signal": sent, "who": "group"},
     )  # fmt: skip
-    assert stopped.code == 130, stopped.text
+    assert stopped.code == 128 + sent, stopped.text
     assert not stopped.left
     assert "Traceback" not in stopped.text
     last = stopped.text.splitlines()[-1]

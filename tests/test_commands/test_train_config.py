@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frcnn_cli.commands.train import train
-from frcnn_cli.commands.train_config import TABLES, write_config
+from frcnn_cli.commands.train_config import write_config
+from frcnn_cli.commands.train_options import table_of
 from frcnn_cli.errors import DataError, UsageError
 
 NOT_STORED = {"output", "resume", "config", "check", "plot"}
@@ -39,7 +40,7 @@ def config(tmp_path):
 
 
 def test_every_option_has_its_key_in_one_table():
-    stored = [name for names in TABLES.values() for name in names]
+    stored = [param.name for param in train.params if table_of(param)]
     assert len(stored) == len(set(stored))
     assert set(stored) == {param.name for param in train.params} - NOT_STORED
 
@@ -66,7 +67,7 @@ def test_written_and_read_back(
         *(["--skip-faulty"] if skip else []), *(["--classes", ",".join(names)] if names else []),
     ]  # fmt: skip
     first = context(*call)
-    write_config(tmp_path / "config.toml", first)
+    write_config(tmp_path / "config.toml", train.params, first.params)
     again = options("--config", tmp_path / "config.toml")
     expected = first.params | {"config": tmp_path / "config.toml", "voc": tmp_path}
     assert again == expected
@@ -91,13 +92,17 @@ def test_paths_are_absolute_and_what_init_replaces_is_left_out(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VOC_ROOT", "here/VOC")
     Path("weights.pth").touch()
-    write_config(tmp_path / "a.toml", context("--voc", "--init", "a.st", "--backbone-weights", "weights.pth"))
+    write_config(
+        tmp_path / "a.toml",
+        train.params,
+        context("--voc", "--init", "a.st", "--backbone-weights", "weights.pth").params,
+    )
     text = (tmp_path / "a.toml").read_text()
     assert f'voc = "{tmp_path / "here/VOC"}" # ' in text
     assert f'init = "{tmp_path / "a.st"}" # ' in text
     assert "# backbone: " in text
     assert "\nbackbone = " not in text
-    write_config(tmp_path / "b.toml", context("--voc", "--backbone-weights", "weights.pth"))
+    write_config(tmp_path / "b.toml", train.params, context("--voc", "--backbone-weights", "weights.pth").params)
     text = (tmp_path / "b.toml").read_text()
     assert f'backbone-weights = "{tmp_path / "weights.pth"}" # Weights to start from.\n' in text
     assert "\n# init: Start from a trained detector instead.\n" in text
@@ -165,4 +170,4 @@ def test_a_file_that_is_none(tmp_path, content, fault):
 def test_where_it_cannot_be_written(tmp_path):
     (tmp_path / "config.toml").mkdir()
     with pytest.raises(DataError, match=r"config\.toml: cannot be written"):
-        write_config(tmp_path / "config.toml", context())
+        write_config(tmp_path / "config.toml", train.params, context().params)

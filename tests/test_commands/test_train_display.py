@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from frcnn_cli.commands.train_display import TrainingDisplay
-from frcnn_cli.engine.trainer import COLUMNS, Progress
+from frcnn_cli.engine.run_folder import COLUMNS, Progress
 
 VALUES = dict(zip(COLUMNS, (0.6043, 0.3279, 0.2764, 3e-4, 0.2448, 1.41, 2.82), strict=False))
 

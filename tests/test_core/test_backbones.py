@@ -18,10 +18,10 @@ from torch import nn
 from frcnn_cli.core.backbones import (
     DEFAULT_BACKBONE,
     NORMALISATIONS,
-    Backbone,
     backbone_config,
     build_backbone,
 )
+from frcnn_cli.core.backbones.network import Backbone
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.errors import DataError, UsageError
 
@@ -336,12 +336,44 @@ def test_configurations():
     assert (resnet.mean, resnet.std) == (NORMALISATIONS["imagenet"].mean, NORMALISATIONS["imagenet"].std)
 
 
+def test_names_and_defaults_do_not_wait_for_torch(run_process):
+    """Nor do the other numbers that `frcnn train --help` shows and that options are checked against."""
+    code = (
+        "import sys\n"
+        "from frcnn_cli.core.backbones import BACKBONES, NORMALISATIONS, backbone_config\n"
+        "from frcnn_cli.core.sampling_config import SamplingConfig\n"
+        "print([backbone_config(name).fc_width for name in BACKBONES], len(NORMALISATIONS), SamplingConfig())\n"
+        "print({'torch', 'torchvision', 'timm'} & set(sys.modules))"
+    )
+    outcome = run_process("-c", code)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("[1024, 4096, 4096]")
+    assert outcome.out.splitlines()[1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "weights"),
+    [
+        (backbone_config("vgg16").normalisation, torchvision.models.VGG16_Weights.IMAGENET1K_V1),
+        (backbone_config("alexnet").normalisation, torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
+        (NORMALISATIONS["vgg16-features"], torchvision.models.VGG16_Weights.IMAGENET1K_FEATURES),
+    ],
+    ids=["vgg16", "alexnet", "vgg16-features"],
+)
+def test_normalisation_is_what_torchvision_says_of_its_weights(normalisation, weights):
+    photograph = torch.from_numpy(np.ascontiguousarray(chelsea()[:256, :256])).permute(2, 0, 1)
+    expected = weights.transforms()(photograph)  # cuts the middle out
+    torch.testing.assert_close(normalisation(photograph[:, 16:240, 16:240]), expected, rtol=1e-4, atol=1e-4)
+    assert backbone_config("vgg16").source == "torchvision's VGG16_Weights.IMAGENET1K_V1"
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("imagenet", ((1 - 0.485) / 0.229, (0.2 - 0.456) / 0.224, (0 - 0.406) / 0.225)),
         ("half", (1.0, -0.6, -1.0)),
         ("caffe", (0 - 103.939, 51 - 116.779, 255 - 123.68)),  # BGR, 0 to 255
+        ("vgg16-features", (255 - 0.48235 * 255, 51 - 0.45882 * 255, 0 - 0.40784 * 255)),
     ],
 )
 def test_normalisation_by_hand(name, expected):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision import ops
 
-from frcnn_cli.core.boxes import MAX_LOG_SCALE, area, clip, decode, encode, flip, flip_deltas, iou
+from frcnn_cli.core.boxes import MAX_LOG_SCALE, area, clip, decode, encode, flip, flip_deltas, iou, share_inside
+from frcnn_cli.data.boxes import box_iou
 
 coordinate = st.floats(-1000, 1000, width=32)
 side = st.floats(1, 500, width=32)
@@ -186,3 +188,19 @@ def test_iou_of_crowded_boxes_equals_torchvision(dtype):
     assert overlap.dtype == dtype
     assert (overlap > 0).float().mean() > 0.3
     torch.testing.assert_close(overlap, ops.box_iou(boxes[:30], boxes[30:]), rtol=1e-6, atol=0)
+
+
+@given(any_boxes(3), any_boxes(4))
+def test_share_inside_equals_coco_overlap_with_crowds(a, b):
+    """The overlap that COCO's evaluation takes with crowds, of the boxes that are not inverted."""
+    a, b = (torch.cat((torch.minimum(c[:, :2], c[:, 2:]), torch.maximum(c[:, :2], c[:, 2:])), 1) for c in (a, b))
+    expected = box_iou(a.numpy(), b.numpy(), crowd=np.ones(4, bool))
+    torch.testing.assert_close(share_inside(a, b), torch.from_numpy(expected), rtol=1e-12, atol=1e-15)
+
+
+def test_share_inside_by_hand():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [5, 0, 15, 10], [8, 8, 9, 9], [3, 3, 3, 9]])
+    assert share_inside(boxes, torch.tensor([[0.0, 0, 10, 8], [8, 8, 20, 20]])).T.tolist() == [
+        pytest.approx([0.8, 0.4, 0, 0]),
+        pytest.approx([0.04, 0.14, 1, 0]),
+    ]

@@ -21,9 +21,10 @@ from frcnn_cli.core.model import (
 )
 from frcnn_cli.core.svd import LowRankLinear, compress
 from frcnn_cli.engine.batches import Batch
+from frcnn_cli.engine.optimizer import build_optimizer
 from frcnn_cli.engine.run_state import Run
-from frcnn_cli.engine.trainer import training_step
-from frcnn_cli.engine.training_config import TrainingConfig, build_optimizer
+from frcnn_cli.engine.training_config import TrainingConfig
+from frcnn_cli.engine.training_step import training_step
 
 CLASSES = 3
 ARCHITECTURE = Architecture("alexnet", CLASSES, roi_size=6, fc_width=32)

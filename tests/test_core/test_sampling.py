@@ -159,6 +159,86 @@ def test_shares_of_foreground_add_up_and_are_even(images, each, fraction):
     assert all(0 <= share <= each for share in shares)
 
 
+@given(st.integers(1, 40), st.integers(0, 500), st.floats(0, 1))
+def test_rois_of_images_add_up_where_they_cannot_be_equal(images, more, fraction):
+    config = SamplingConfig(images, images + more, fraction)
+    rois = [config.rois_of(place) for place in range(images)]
+    assert sum(rois) == images + more
+    assert max(rois) - min(rois) <= 1
+    foreground = [config.most_foreground(place) for place in range(images)]
+    assert abs(sum(foreground) - fraction * (images + more)) <= 0.5 + 1e-9
+    assert all(0 <= most <= share for most, share in zip(foreground, rois, strict=True))
+
+
+def test_128_rois_of_3_images():
+    proposals = strips(*FOREGROUND, *BACKGROUND)
+    config = SamplingConfig(3, 128)
+    drawn = [sample_rois(proposals, GT, LABEL, config, torch.Generator(), place) for place in range(3)]
+    assert [len(sampled) for sampled in drawn] == [42, 43, 43]
+    assert sum(int((sampled.labels > 0).sum()) for sampled in drawn) == 32
+
+
+@given(st.integers(1, 64), st.integers(1, 130), st.integers(0, 100))
+def test_equal_shares_are_rounded_as_ever(images, each, percent):
+    """Of runs begun before images could differ in how many RoIs they give, the draws stay the same."""
+    config = SamplingConfig(images, images * each, percent / 100)
+    share = percent / 100 * each
+    for place in range(images):
+        assert config.rois_of(place) == each
+        assert config.most_foreground(place) == round(share * (place + 1)) - round(share * place)
+
+
+@given(st.integers(0, 100), st.integers(0, 99), st.integers(1, 100))
+def test_a_foreground_roi_is_never_background(foreground, low, width):
+    """Whatever the ranges, each RoI is drawn once, and for what it overlaps."""
+    high = min(low + width, 100)
+    options = {"foreground_iou": foreground / 100, "background_iou": (low / 100, high / 100)}
+    every = [height + 0.5 for height in range(100)]
+    sampled = draw(strips(*every), images_per_batch=1, rois_per_batch=500, foreground_fraction=0.5, **options)
+    assert heights(sampled, True) == [height for height in every if height >= foreground] + [100]
+    assert heights(sampled, False) == [h for h in every if h < foreground and low <= h < high]
+
+
+def test_without_an_object_nothing_is_foreground():
+    sampled = draw(strips(20, 60), GT[:0], LABEL[:0], foreground_iou=0.0, background_iou=(0.0, 0.5))
+    assert sampled.labels.tolist() == [0, 0]
+
+
+# --- crowds: objects that are not annotated one by one
+
+
+def draw_in_crowd(proposals: Tensor, crowds: Tensor, gt: Tensor = GT, **options) -> SampledRois:
+    config, labels = SamplingConfig(**options), LABEL[: len(gt)]
+    return sample_rois(proposals, gt, labels, config, torch.Generator().manual_seed(0), crowds=crowds)
+
+
+def test_what_lies_in_a_crowd_is_no_background():
+    """By half of its own area or more, however large the crowd is; the crowd itself is not drawn."""
+    crowd = torch.tensor([[0.0, 0, 50, 1000]])  # the left half of each strip
+    less = torch.tensor([[0.0, 0, 49.75, 1000]])
+    background = strips(20, 30, 40)
+    assert heights(draw_in_crowd(background, crowd), False) == []
+    assert heights(draw_in_crowd(background, less), False) == [20, 30, 40]
+    assert heights(draw_in_crowd(background, torch.cat((less, crowd))), False) == []
+    assert heights(draw_in_crowd(background, crowd[:0]), False) == [20, 30, 40]
+
+
+def test_an_object_in_a_crowd_is_learnt():
+    everywhere = torch.tensor([[-10.0, -10, 500, 500]])
+    sampled = draw_in_crowd(strips(20, 60, 70), everywhere)
+    assert heights(sampled, True) == [60, 70, 100]
+    assert heights(sampled, False) == []
+    assert sampled.labels.tolist() == [7, 7, 7]
+
+
+def test_a_crowd_without_an_object():
+    crowd = torch.tensor([[0.0, 0, 100, 100]])
+    far = torch.tensor([[300.0, 300, 350, 350]])
+    sampled = draw_in_crowd(torch.cat((strips(20, 100), far)), crowd, GT[:0], background_iou=(0.0, 0.5))
+    assert sampled.rois.tolist() == far.tolist()
+    assert sampled.labels.tolist() == [0]
+
+
 def test_same_seed_same_draw():
     proposals = strips(*FOREGROUND, *BACKGROUND)
     first, second, other = draw(proposals, seed=3), draw(proposals, seed=3), draw(proposals, seed=4)

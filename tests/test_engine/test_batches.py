@@ -37,8 +37,9 @@ def batches(tiny_dataset, tiny_proposals):
         scales=((80, 120), 160),
         jitter=0.0,
         processes=ALONE,
+        **sampling,
     ):
-        sampling = SamplingConfig(images_per_batch=images, rois_per_batch=rois)
+        sampling = SamplingConfig(images_per_batch=images, rois_per_batch=rois, **sampling)
         return TrainingBatches(
             tuple(records),
             tiny_proposals,
@@ -353,6 +354,92 @@ def test_images_without_objects_are_left_out(batches, tiny_dataset):
     assert [record.id for record in ours.records] == [tiny_dataset.records[9].id]
     with pytest.raises(DataError, match="none has an object"):
         batches(bare)
+
+
+def test_images_without_objects_give_background_where_it_starts_at_0(batches, tiny_dataset):
+    bare = [replace(record, objects=NO_OBJECTS) for record in tiny_dataset.records[:5]]
+    records = [*bare, *tiny_dataset.records[5:]]
+    ours = batches(records, background_iou=(0.0, 0.5))
+    assert ours.records == tuple(records)
+    without = {record.id for record in bare}
+    seen = set()
+    for number in range(ours.batches_per_epoch):
+        batch = ours[number]
+        for index, image_id in enumerate(batch.image_ids):
+            labels = batch.labels[batch.rois[:, 0] == index]
+            assert len(labels) == 16
+            assert bool((labels > 0).any()) == (image_id not in without)
+            seen.add(image_id)
+    assert seen == {record.id for record in records}
+    with pytest.raises(DataError, match="none has an object"):
+        batches(bare, background_iou=(0.0, 0.5))
+
+
+def test_rois_of_a_batch_add_up(batches):
+    """30 RoIs of 4 images: 7 or 8 of each."""
+    for number in range(3):
+        images = batches(images=4, rois=30)[number].rois[:, 0].tolist()
+        assert sorted(Counter(images).values()) == [7, 7, 8, 8]
+
+
+def crowded(record: ImageRecord, crowd: list[bool]) -> ImageRecord:
+    """The record, with some of its objects as crowds."""
+    objects, flags = record.objects, np.array(crowd)
+    return replace(record, objects=Objects(objects.boxes.copy(), objects.labels, flags, flags))
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_crowds_are_neither_foreground_nor_background(batches, tiny_dataset, flip):
+    """Mirrored with the image; what overlaps an object is learnt all the same."""
+    record = next(record for record in tiny_dataset.records if len(record.objects) > 1)
+    with_crowd = crowded(record, [True] + [False] * (len(record.objects) - 1))
+    options = {"flip": flip, "images": 1, "rois": 2000, "background_iou": (0.0, 0.5)}
+    plain, batch = batches([record], **options)[0], batches([with_crowd], **options)[0]
+    x1, y1, x2, y2 = record.objects.boxes[0].tolist()
+    x1, x2 = (record.width - x2, record.width - x1) if flip else (x1, x2)
+    crowd = [value * batch.images.shape[3] / record.width for value in (x1, y1, x2, y2)]
+    assert len(inside(plain.rois[plain.labels == 0, 1:], crowd)) > 0
+    assert len(inside(batch.rois[batch.labels == 0, 1:], crowd)) == 0
+    assert 0 < (batch.labels > 0).sum() < (plain.labels > 0).sum()
+
+    with_crowd.objects.boxes[0] = (0, 0, record.width, record.height)
+    everywhere = batches([with_crowd], **options)[0]
+    assert len(everywhere.labels) > 0
+    assert (everywhere.labels > 0).all()
+
+
+def inside(boxes: torch.Tensor, crowd: list[float]) -> torch.Tensor:
+    """The boxes that lie in a region by clearly more than half of their area."""
+    x1, y1, x2, y2 = boxes.unbind(dim=1)
+    width = x2.clamp(max=crowd[2]) - x1.clamp(min=crowd[0])
+    height = y2.clamp(max=crowd[3]) - y1.clamp(min=crowd[1])
+    return boxes[width.clamp(min=0) * height.clamp(min=0) > 0.55 * (x2 - x1) * (y2 - y1)]
+
+
+def test_an_image_that_shows_crowds_alone_is_one_without_objects(batches, tiny_dataset):
+    first, second = tiny_dataset.records[:2]
+    alone = crowded(first, [True] * len(first.objects))
+    assert [record.id for record in batches([alone, second]).records] == [second.id]
+    assert len(batches([alone, second], background_iou=(0.0, 0.5)).records) == 2
+    with pytest.raises(DataError, match="none has an object"):
+        batches([alone])
+
+
+def test_crowds_and_images_without_objects_in_what_is_counted(tiny_dataset, tiny_proposals):
+    """Crowds are no examples of their class; an image without objects comes up once."""
+    bare, (a, b) = labelled("a", "ab"), labelled("ab", "a")
+    some = (*bare, crowded(a, [False, True]), crowded(b, [True]))
+    assert repeat_factors(some, 1.0).tolist() == pytest.approx([(4 / 3) ** 0.5, 2, (4 / 3) ** 0.5, 1])
+    record = next(record for record in tiny_dataset.records if len(record.objects) > 1)
+    with_crowd = crowded(record, [True] + [False] * (len(record.objects) - 1))
+    without = replace(with_crowd, objects=with_crowd.objects.without_crowds())
+    bare = replace(record, objects=NO_OBJECTS)
+    for iou in (0.5, 0.0):
+        expected = target_statistics((without,), tiny_proposals, iou)
+        for records in ((with_crowd,), (without, bare)):
+            found = target_statistics(records, tiny_proposals, iou)
+            assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        assert not torch.equal(target_statistics((record,), tiny_proposals, iou)[0], expected[0])
 
 
 def test_narrow_images_can_be_convolved(tmp_path, noise_image, tiny_dataset):

@@ -22,9 +22,12 @@ from frcnn_cli.engine.batches import Scales, TrainingBatches
 from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.detector import DetectionConfig, Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.run_state import Run, restore_run, start_run
-from frcnn_cli.engine.trainer import COLUMNS, Validation, train, training_step
-from frcnn_cli.engine.training_config import Schedule, TrainingConfig, build_optimizer, build_scaler
+from frcnn_cli.engine.optimizer import build_optimizer, build_scaler
+from frcnn_cli.engine.run_folder import COLUMNS, restore_run
+from frcnn_cli.engine.run_state import Run, start_run
+from frcnn_cli.engine.trainer import Validation, train
+from frcnn_cli.engine.training_config import Schedule, TrainingConfig
+from frcnn_cli.engine.training_step import training_step
 from frcnn_cli.errors import DataError, Interrupted
 
 SHORT = TrainingConfig(

@@ -92,6 +92,7 @@ class ImageDraft:
     boxes: list[Box] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     difficult: list[bool] = field(default_factory=list)
+    crowd: list[bool] = field(default_factory=list)
 
 
 class Draft:
@@ -175,6 +176,7 @@ class Draft:
         box: Sequence[float],
         written: Sequence[float],
         difficult: bool = False,
+        crowd: bool = False,
         fractions: bool = False,
     ) -> None:
         """Add an object of a class that is wanted.
@@ -185,6 +187,7 @@ class Draft:
             box: xyxy in continuous pixels of the annotated image.
             written: the numbers as the file has them, for messages.
             difficult: VOC's flag.
+            crowd: whether it is a region of many objects, which is difficult too.
             fractions: whether the numbers that are written are parts of the image's size.
 
         Raises:
@@ -199,7 +202,8 @@ class Draft:
         self._clipped += clipped
         image.boxes.append(placed)
         image.names.append(plain(name))
-        image.difficult.append(difficult)
+        image.difficult.append(difficult or crowd)
+        image.crowd.append(crowd)
 
     @property
     def names(self) -> set[str]:
@@ -316,6 +320,7 @@ def _record(image: ImageDraft, labels: dict[str, int]) -> ImageRecord:
         boxes=np.array(image.boxes, dtype=np.float32).reshape(-1, 4),
         labels=np.array([labels[name] for name in image.names], dtype=np.int64),
         difficult=np.array(image.difficult, dtype=bool),
+        crowd=np.array(image.crowd, dtype=bool) if any(image.crowd) else None,
     )
     return ImageRecord(image.id, image.path, image.frame.width, image.frame.height, objects, image.coco_id)
 

@@ -21,8 +21,8 @@ def load_coco(
 ) -> Dataset:
     """Read a COCO annotation file and the headers of its images.
 
-    Crowds (``iscrowd`` 1) and objects to be ignored (``ignore`` 1) become difficult objects. An image's id is its
-    ``file_name`` without the suffix; its own id in the file becomes its `coco_id`.
+    Regions with ``iscrowd`` or ``ignore`` 1 become crowds, and difficult. An image's id is its ``file_name`` without
+    the suffix; its own id in the file becomes its `coco_id`.
 
     Args:
         annotations: the JSON file.
@@ -174,9 +174,8 @@ def _read_annotation(
             return
         where += f" ({name})"
         x, y, width, height = written = _numbers(bbox)
-        draft.add_object(
-            image, name, (x, y, x + width, y + height), written, _is_set(item, "iscrowd") or _is_set(item, "ignore")
-        )
+        crowd = _is_set(item, "iscrowd") or _is_set(item, "ignore")
+        draft.add_object(image, name, (x, y, x + width, y + height), written, crowd=crowd)
     except ObjectFault as fault:
         raise ObjectFault(f"{where}: {fault}") from None
 

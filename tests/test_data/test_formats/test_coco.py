@@ -63,6 +63,9 @@ def test_what_is_read(tmp_path, content):
     assert first.objects.boxes.dtype == np.float32
     assert first.objects.labels.tolist() == [2, 1]
     assert first.objects.difficult.tolist() == [False, True]
+    assert first.objects.crowd.tolist() == [False, True]
+    assert first.objects.crowds().tolist() == [[0, 0, 100, 80]]
+    assert first.objects.without_crowds().labels.tolist() == [2]
     assert (second.id, second.width, second.height) == ("sub/b.v2", 60, 40)
     assert second.path == tmp_path / "images" / "sub" / "b.v2.png"
     assert len(second.objects) == 0

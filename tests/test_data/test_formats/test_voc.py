@@ -72,6 +72,8 @@ def test_boxes_labels_and_flags(voc):
     assert record.objects.labels.tolist() == [12, 15]
     assert record.objects.labels.dtype == np.int64
     assert record.objects.difficult.tolist() == [False, True]
+    assert record.objects.crowds().shape == (0, 4)
+    assert len(record.objects.without_crowds()) == 2  # fast-rcnn learns from the difficult ones
     assert dataset.skipped == ()
 
 

@@ -1,0 +1,130 @@
+"""How a run begins: with a new model, with a detector that is to learn more, or where it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from frcnn_cli.core.backbones import NORMALISATIONS, Normalisation, backbone_config
+from frcnn_cli.core.model import Architecture, FastRCNN, unfold_target_normalisation
+from frcnn_cli.data.proposals import Proposals
+from frcnn_cli.data.samples import Dataset
+from frcnn_cli.engine.backbone_weights import load_backbone_weights
+from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
+from frcnn_cli.engine.detector import BUNDLED_MODEL
+from frcnn_cli.engine.model_config import BUNDLED, ModelConfig
+from frcnn_cli.engine.run_files import MODEL_FILE, STATE_FILE
+from frcnn_cli.engine.run_folder import restore_run
+from frcnn_cli.engine.run_state import Run, start_run
+from frcnn_cli.engine.training_config import TrainingConfig
+
+OUTPUTS = ("head.cls_score.", "head.bbox_pred.")
+"""The layers whose outputs are a data set's classes."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model that a run begins with.
+
+    Attributes:
+        model: with the weights to learn from.
+        normalisation: of its input.
+        trained: whether it is a detector of the very classes that are to be learnt.
+        anew: whether it is a detector of other classes, whose two last layers start anew.
+        fully_connected: what fc6 and fc7 start from, in a line, where a classifier's could have been taken.
+    """
+
+    model: FastRCNN
+    normalisation: Normalisation
+    trained: bool = False
+    anew: bool = False
+    fully_connected: str = ""
+
+
+def begun_run(folder: Path) -> Checkpoint | None:
+    """The latest model of a run; None if it was stopped before it had saved anything, and begins anew.
+
+    Raises:
+        DataError: the model is missing or damaged.
+    """
+    model = folder / MODEL_FILE
+    if not (folder / STATE_FILE).exists() and not model.exists():
+        return None
+    latest = load_checkpoint(model)
+    return latest if (folder / STATE_FILE).exists() or latest.training["iteration"] > 0 else None
+
+
+def initial_detector(init: str) -> Checkpoint:
+    """What `ModelConfig.init` names.
+
+    Raises:
+        DataError: no such file, or not a checkpoint.
+    """
+    return load_checkpoint(BUNDLED_MODEL if init == BUNDLED else init)
+
+
+def first_model(
+    config: ModelConfig, training: TrainingConfig, classes: tuple[str, ...], checkpoint: Checkpoint | None
+) -> Start:
+    """The model to train: a new one, or that of a checkpoint.
+
+    Raises:
+        UsageError: no such backbone, or its weights need a download that is not allowed.
+        DataError: the file of weights cannot be used.
+    """
+    torch.manual_seed(training.seed)
+    if checkpoint is not None:
+        return _of_checkpoint(checkpoint, training, classes)
+    defaults = backbone_config(config.backbone)
+    architecture = Architecture(
+        config.backbone,
+        len(classes),
+        config.roi_size or defaults.roi_size,
+        config.fc_width or defaults.fc_width,
+        neck=defaults.neck if config.neck is None else config.neck,
+        class_agnostic=config.class_agnostic,
+    )
+    model = FastRCNN(architecture, training.dropout)
+    fully_connected = load_backbone_weights(
+        model.backbone, config.backbone, config.backbone_weights, config.allow_download, model.head
+    )
+    normalisation = NORMALISATIONS[config.normalisation] if config.normalisation else defaults.normalisation
+    return Start(model, normalisation, fully_connected=fully_connected)
+
+
+def begin_run(
+    start: Start, dataset: Dataset, proposals: Proposals, training: TrainingConfig, notes: Mapping[str, Any]
+) -> Run:
+    """A run at iteration 0.
+
+    Raises:
+        DataError: no image has an object, or proposals are missing.
+    """
+    run = start_run(start.model, start.normalisation, dataset, proposals, training, dict(notes))
+    if start.trained:
+        unfold_target_normalisation(run.model.head.bbox_pred, run.target_mean, run.target_std)
+    return run
+
+
+def resume_run(start: Start, dataset: Dataset, training: TrainingConfig, notes: Mapping[str, Any], folder: Path) -> Run:
+    """A run where it was saved.
+
+    Raises:
+        DataError: its state is missing or damaged, or of another model.
+    """
+    nothing = torch.empty(0)  # the state has the targets' mean and spread
+    run = Run(start.model, dataset.classes, start.normalisation, training, nothing, nothing, notes=dict(notes))
+    restore_run(run, folder)
+    return run
+
+
+def _of_checkpoint(checkpoint: Checkpoint, training: TrainingConfig, classes: tuple[str, ...]) -> Start:
+    model = FastRCNN(replace(checkpoint.architecture, num_classes=len(classes)), training.dropout)
+    trained = checkpoint.classes == classes
+    kept = {name: value.float() for name, value in checkpoint.state.items() if trained or not name.startswith(OUTPUTS)}
+    model.load_state_dict(model.state_dict() | kept)
+    return Start(model, checkpoint.normalisation, trained=trained, anew=not trained)

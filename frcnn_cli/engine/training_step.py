@@ -1,0 +1,58 @@
+"""One update of the weights (paper, section 2.3)."""
+
+from __future__ import annotations
+
+import torch
+
+from frcnn_cli.core.losses import multi_task_loss
+from frcnn_cli.core.model import FastRCNN
+from frcnn_cli.engine.batches import Batch
+from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.run_state import Run
+from frcnn_cli.errors import DataError
+
+
+def training_step(
+    model: FastRCNN,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    run: Run,
+    device: torch.device | str,
+    processes: Processes = ALONE,
+) -> dict[str, float]:
+    """One update: forward, the multi-task loss on normalised targets, backward, step.
+
+    A batch of more images than fit goes through in parts. Each RoI's loss is divided by the number of RoIs of the whole
+    batch, so the gradients of parts, and of processes, add up to those of the whole.
+
+    Returns:
+        The losses by name, and the foreground's share of the RoIs.
+
+    Raises:
+        DataError: the loss is not finite; no update is made.
+    """
+    device = torch.device(device)
+    precision = getattr(torch, run.config.precision)
+    rois, foreground = processes.sum(len(batch.labels), int((batch.labels > 0).sum()))
+    sums = torch.zeros(3, dtype=torch.float64)
+    optimizer.zero_grad(set_to_none=True)
+    for part in batch.parts(run.config.images_per_pass):
+        targets = ((part.deltas - run.target_mean) / run.target_std).to(device)
+        images = part.images.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            logits, deltas = model(images, part.rois.to(device))
+        labels = part.labels.to(device)
+        losses = multi_task_loss(logits.float(), deltas.float(), labels, targets, run.config.box_weight, rois)
+        loss = losses["cls"] + losses["bbox"]
+        values = torch.stack((loss, losses["cls"], losses["bbox"])).detach().to("cpu", torch.float64)
+        if not values.isfinite().all():
+            names = ", ".join(part.image_ids)
+            raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
+        run.scaler.scale(loss).backward()
+        sums += values
+    processes.sum_tensor(sums)
+    processes.sum_gradients(model)  # an overflow too, so that all processes leave the same updates out
+    run.scaler.step(optimizer)
+    run.scaler.update()
+    values = dict(zip(("loss", "loss_cls", "loss_bbox"), sums.tolist(), strict=True))
+    return values | {"foreground": foreground / max(rois, 1)}
