@@ -19,7 +19,7 @@ from frcnn_cli.commands.options import (
     pick_device,
 )
 from frcnn_cli.commands.picture_files import picture_paths
-from frcnn_cli.data.images import find_images, load_image, save_image
+from frcnn_cli.data.images import find_images, left_out, load_image, save_image
 from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.drawing.boxes import draw_detections
 from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_image
@@ -58,6 +58,8 @@ def detect(
     """
     config = how.apply(DetectionConfig(score_threshold=score, max_detections=max_detections))
     paths, faults = _find(images)
+    for line in left_out(images):
+        err.print(line, markup=False)
     if not paths:
         raise DataError("\n".join(faults))
     pictures = picture_paths(paths, save_dir) if save_dir else {}

@@ -11,7 +11,7 @@ from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
 from frcnn_cli.commands.options import PATH, SHARD, proposal_options
 from frcnn_cli.commands.propose_report import ReportOptions, report_options
-from frcnn_cli.data.images import find_images, image_size
+from frcnn_cli.data.images import find_images, image_size, left_out
 from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
 from frcnn_cli.data.proposals.shards import Shard
@@ -73,6 +73,8 @@ def propose(
     items: list[Item] = (
         list(dataset.records) if dataset else [ImageFile(path) for path in find_images(images_or_folders)]
     )
+    for line in left_out(images_or_folders):
+        err.print(line, markup=False)
     if shard and not dataset:
         items = shard.part(items)
     report.check_images(items)
