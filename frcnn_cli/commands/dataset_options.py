@@ -16,6 +16,7 @@ from frcnn_cli.commands.console import progress_bar
 from frcnn_cli.commands.fields import PATH
 from frcnn_cli.data.checks import check_images
 from frcnn_cli.data.formats import FORMATS, Format, Reading
+from frcnn_cli.data.formats.voc import VOC_CLASSES
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.distributed import current
@@ -37,13 +38,15 @@ class Place(click.Path):
 
 
 class ClassNames(click.ParamType):
-    """``cat,dog``, or a file with a name a line, as a tuple; of a configuration file, a list."""
+    """``cat,dog``, a file with a name a line, or ``voc`` for its 20, as a tuple; of a configuration file, a list."""
 
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         names = value
-        if isinstance(value, str):
+        if value == "voc":
+            names = VOC_CLASSES
+        elif isinstance(value, str):
             is_file = os.path.isfile(value) or value.endswith((".txt", ".names"))
             names = read_text(value).split("\n") if is_file else value.split(",")
         return tuple(name.strip() for name in names if name.strip())
@@ -231,8 +234,8 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
         click.Option(
             ["--classes"],
             type=ClassNames(),
-            metavar="A,B,...|FILE",
-            help="Names of the classes; others are faults.  [default: those of the annotations]",
+            metavar="A,B,...|FILE|voc",
+            help="Names of the classes, or VOC's 20; others are faults.  [default: those of the annotations]",
         ),
         click.Option(
             ["--only"],

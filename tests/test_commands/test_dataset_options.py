@@ -136,6 +136,10 @@ class TestWhatIsRead:
         outcome = run_frcnn("train", "--voc", folder, "--check", "--classes", "gone.txt")
         assert (outcome.code, outcome.err) == (1, "frcnn: gone.txt: no such file\n")
 
+    def test_voc_s_classes_when_asked_for(self, run_frcnn, folder):
+        assert "of 18 classes: aeroplane 0" in run_frcnn("train", "--voc", folder, "--check", "--classes", "voc").err
+        assert "aeroplane" not in run_frcnn("train", "--voc", folder, "--check").err
+
     def test_some_classes_only(self, run_frcnn, folder):
         outcome = run_frcnn("train", "--voc", folder, "--check", "--only", "dog")
         assert outcome.out == "pets: 10 images, 10 objects, no fault\n"

@@ -52,8 +52,8 @@ def load_voc(root: str | Path, split: str, classes: Sequence[str] | None = None,
     Args:
         root: the folder that holds JPEGImages, Annotations and ImageSets, or another of the layouts above.
         split: the name of a list in ImageSets/Main. A number after an image id is ignored.
-        classes: names in the order of their labels. None: the official 20 if the split names no other,
-            else the names it does use, sorted.
+        classes: names in the order of their labels. None: the official 20 if the split is VOC's by its names (no
+            others, and half of the 20) or by that of its folder (VOC2007); else the names it does use, sorted.
         wanted: what else is wanted, as fields of `Reading`.
 
     Raises:
@@ -82,7 +82,7 @@ def read_voc(root: Path, reading: Reading) -> Dataset:
         reader.read(image)
     if not listed:
         reader.look_for_orphans(folders)
-    return reader.finish()
+    return reader.finish(root)
 
 
 VOC = Format(
@@ -267,22 +267,23 @@ class _Reader:
             if path not in self._owners and (not folders or path.partition("/")[0] in folders):
                 self.draft.faults.append(f"{self.annotations.folder / path}: no image of this name")
 
-    def finish(self) -> Dataset:
-        """Make the data set, as `Draft.finish` does."""
+    def finish(self, root: Path) -> Dataset:
+        """Make the data set that lies in a folder, as `Draft.finish` does."""
         if self._doubles:
             self.draft.notes.append(
                 f"images of which there are several files: {len(self._doubles)}; "
                 f"read is {self._doubles[0]}" + (" ..." if len(self._doubles) > 1 else "")
             )
-        return self.draft.finish(_own_classes(self.draft.names))
+        return self.draft.finish(_own_classes(self.draft.names, root))
 
 
 _ORDER = {suffix: place for place, suffix in enumerate(sum(IMAGE_FORMATS.values(), ()))}
 """Which of several files of one image is taken: a photograph's own format rather than that of a mask."""
 
 
-def _own_classes(names: set[str]) -> tuple[str, ...]:
-    return VOC_CLASSES if names <= set(VOC_CLASSES) else tuple(sorted(names))
+def _own_classes(names: set[str], root: Path) -> tuple[str, ...]:
+    official = len(names) >= len(VOC_CLASSES) / 2 or re.fullmatch(r"VOC20\d\d", root.resolve().name)
+    return VOC_CLASSES if official and names <= set(VOC_CLASSES) else tuple(sorted(names))
 
 
 def _parse(annotation: Path) -> ElementTree.Element:

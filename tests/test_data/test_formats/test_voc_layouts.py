@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from frcnn_cli.data.formats.voc import load_voc
+from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.errors import DataError, DatasetFaults
 
@@ -276,6 +276,26 @@ class TestAnnotations:
 
 
 class TestClasses:
+    def test_a_set_of_some_of_voc_s_names_has_these(self, tmp_path):
+        a_voc(tmp_path / "pets", "a.jpg", "b.jpg")
+        an_xml(tmp_path / "pets" / "Annotations" / "a.xml", "person")
+        assert load_voc(tmp_path / "pets", "train").classes == ("dog", "person")
+        assert load_voc(tmp_path / "pets", "train", classes=VOC_CLASSES).classes == VOC_CLASSES
+
+    @pytest.mark.parametrize(("count", "official"), [(9, False), (10, True), (20, True)])
+    def test_half_of_them_are_voc_s_own(self, tmp_path, count, official):
+        names = VOC_CLASSES[:count]
+        a_voc(tmp_path / "set", *(f"{name}.jpg" for name in names))
+        for name in names:
+            an_xml(tmp_path / "set" / "Annotations" / f"{name}.xml", name)
+        assert load_voc(tmp_path / "set", "train").classes == (VOC_CLASSES if official else names)
+
+    def test_so_are_those_of_voc_s_own_folder(self, tmp_path):
+        a_voc(tmp_path / "VOC2012", "a.jpg")
+        assert load_voc(tmp_path / "VOC2012", "train").classes == VOC_CLASSES
+        an_xml(tmp_path / "VOC2012" / "Annotations" / "a.xml", "unicorn")
+        assert load_voc(tmp_path / "VOC2012", "train").classes == ("unicorn",)
+
     @pytest.mark.parametrize("name", ["__background__", "__BACKGROUND__", "_background_"])
     def test_the_background_is_none(self, tmp_path, name):
         a_voc(tmp_path, "a.jpg", "b.jpg")
