@@ -80,7 +80,12 @@ def _without_roots(content: Mapping[str, list[Any]], draft: Draft) -> list[Any]:
             for other in content["categories"]
             if isinstance(other, dict) and other is not item
         ]
-        if isinstance(item, dict) and item.get("name") in others and item.get("id") not in used:
+        if (
+            isinstance(item, dict)
+            and isinstance(item.get("name"), str)
+            and item["name"] in others
+            and item.get("id") not in used
+        ):
             draft.notes.append(
                 f"category {item.get('id')} ({item['name']}), above others and without objects, is left out"
             )

@@ -103,7 +103,7 @@ class ProposalFile:
         try:
             with reading(self.path):
                 return zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # a version, a name that is no text
             raise DataError(f"{self.path}: not a proposal file, or a damaged one ({reason(error)})") from error
 
     def _read(self, name: str) -> np.ndarray:
