@@ -140,10 +140,10 @@ def _find_image(name: str, index: FileIndex) -> str:
     """Where an image lies in the folder: where its name says, or else where it is found by a like one."""
     if (index.folder / name).is_file() and not PurePosixPath(name).is_absolute():
         return PurePosixPath(name).as_posix()
-    found = index.find(name)
-    if not found:
+    found = index.find_one(name)
+    if found is None:
         raise DataError(f"{index.folder / name}: no such file")
-    return found[0]
+    return found
 
 
 def _stated_size(item: Mapping[str, Any], where: str) -> tuple[int, int] | None:

@@ -57,6 +57,17 @@ class FileIndex:
             found = self._by_rules(stem(name))
         return found
 
+    def find_one(self, name: str) -> str | None:
+        """As `find`, where there can be one file only.
+
+        Raises:
+            DataError: several are called so.
+        """
+        found = self.find(name)
+        if len(found) > 1:
+            raise DataError(f"{self.folder / name}: which of {', '.join(found)} is it?")
+        return found[0] if found else None
+
     def _by_rules(self, name: str) -> list[str]:
         if name in self._exact:  # the rule, which needs no thought
             return self._exact[name]

@@ -12,6 +12,8 @@ ALL_NAMES = frozenset(name for names in _ALIKE for name in names)
 
 
 def names_of(split: str) -> tuple[str, ...]:
-    """The names that mean the same split, in lower case; its own comes first."""
+    """The names that mean the same split or, of ``trainval``, its parts, in lower case; its own comes first."""
     own = split.casefold()
+    if own == "trainval":
+        return (own, *names_of("train"), *names_of("val"))
     return (own, *(name for names in _ALIKE if own in names for name in names if name != own))

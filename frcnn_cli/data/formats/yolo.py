@@ -178,16 +178,16 @@ def _split_places(content: Mapping[str, Any], path: Path, root: Path, split: str
     Raises:
         DataError: the split is not named, or what it names is not there.
     """
-    key = next((name for name in (split, *names_of(split)) if content.get(name)), None)
-    if key is None:
+    keys = [name for name in (split, *names_of(split)) if content.get(name)]
+    if not keys:
         known = [name for name in content if name in ALL_NAMES and content[name]]
         raise DataError(f"{path}: no split {split!r} (splits there are: {', '.join(known) or 'none'})")
-    entries = content[key] if isinstance(content[key], list) else [content[key]]
-    for entry in entries:
-        place = _locate(entry, (root, path.parent)) if isinstance(entry, str) else None
-        if place is None:
-            raise DataError(f"{path}: {key}: {entry!r}: no such folder or list of images")
-        yield place
+    for key in dict.fromkeys(keys):
+        for entry in content[key] if isinstance(content[key], list) else [content[key]]:
+            place = _locate(entry, (root, path.parent)) if isinstance(entry, str) else None
+            if place is None:
+                raise DataError(f"{path}: {key}: {entry!r}: no such folder or list of images")
+            yield place
 
 
 def _locate(entry: str, bases: Sequence[Path]) -> Path | None:
@@ -232,12 +232,18 @@ def _listed(path: Path, root: Path, faults: list[str]) -> Iterator[Path]:
         if not line:
             continue
         place = path.parent / line  # relative to the list, as Ultralytics has it; or absolute
-        if place.is_file():
+        if os.path.isfile(place):
             yield Path(os.path.normpath(place))
-        elif found := index.find(line):
-            yield root / found[0]
-        else:
+            continue
+        try:
+            found = index.find_one(line)
+        except DataError as error:
+            faults.append(f"{path}: line {number}: {error}")
+            continue
+        if found is None:
             faults.append(f"{path}: line {number}: {line}: no such image")
+        else:
+            yield root / found
 
 
 def _image_id(path: Path, config: _Config) -> str:

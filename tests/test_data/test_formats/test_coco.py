@@ -180,6 +180,13 @@ class TestAsToolsWriteIt:
         content["images"].append({"id": 5, "file_name": "a.png"})
         assert [record.id for record in load(tmp_path, content).records] == ["a.jpg", "sub/b.v2", "a.png"]
 
+    def test_a_name_without_a_suffix_that_two_files_have(self, tmp_path, content):
+        Image.new("RGB", (100, 80)).save(tmp_path / "images" / "a.png")
+        content["images"][0]["file_name"] = "a"
+        assert faults_of(tmp_path, content) == ["images/a: which of a.jpg, a.png is it?"]
+        (tmp_path / "images" / "a.png").unlink()
+        assert load(tmp_path, content).records[0].id == "a"
+
     @pytest.mark.parametrize(
         ("width", "height"),
         [("100", "80"), (100.0, 80.0), (" 100 ", "80.0"), (0, 0), (None, None), ("", ""), (0, 80), ("0", 80), (-1, -1)],

@@ -160,6 +160,7 @@ class TestFolders:
         dataset = load_voc(tmp_path, "val")
         assert ids_of(dataset) == ["valid/a", "valid/b"]
         assert dataset.name == f"{tmp_path.name} val"
+        assert len(load_voc(tmp_path, "trainval")) == 4
         assert error_of(tmp_path, "test") == "ROOT: no folder of the split 'test' (splits there are: train, valid)"
         an_xml(tmp_path / "valid" / "c.xml")
         assert len(load_voc(tmp_path, "train")) == 2

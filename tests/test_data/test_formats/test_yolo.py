@@ -272,6 +272,20 @@ class TestLines:
         assert faults_of(root, classes=("ant",))[0] == "labels/train/a.txt: line 1: unknown class 'bee'"
 
 
+def test_both_parts_at_once(root):
+    assert ids_of(root, "trainval") == ["train/a", "train/b", "val/c"]
+
+
+def test_a_name_of_two_files(root):
+    add(root, "images/train/a.png", labels=None)
+    (root / "list.txt").write_text("somewhere/train/b.png\nsomewhere/train/a\n")
+    a_yaml(root, f"path: .\ntrain: list.txt\n{NAMES}")
+    (root / "images").rename(root / "somewhere")
+    (root / "labels").rename(root / "somewhere" / "labels")
+    (fault,) = faults_of(root, unannotated_empty=True)
+    assert fault.endswith("somewhere/train/a: which of somewhere/train/a.jpg, somewhere/train/a.png is it?")
+
+
 def test_images_and_labels_without_each_other(root):
     (root / "images/train/a.jpg").unlink()
     (root / "labels/train/classes.txt").write_text("ant\nbee\n")
