@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from os.path import splitext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from frcnn_cli.commands.options import (
     pick_device,
 )
 from frcnn_cli.commands.picture_files import picture_paths
-from frcnn_cli.data.images import find_images, left_out, load_image, save_image
+from frcnn_cli.data.images import distinct_names, find_images, left_out, load_image, save_image
 from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.drawing.boxes import draw_detections
 from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_image
@@ -65,12 +66,13 @@ def detect(
     pictures = picture_paths(paths, save_dir) if save_dir else {}
     file = open_proposals(how.proposals) if how.proposals else None
     detector = Detector.load(weights, pick_device(device))
+    names = distinct_names(paths)
     results: dict[Path, ImageResult] = {}
     interrupted = False
     for path in progress_bar("detect")(paths) if len(paths) > 1 else paths:
         try:
             image = load_image(path)
-            results[path] = detect_image(detector, image, path.stem, file, config)
+            results[path] = detect_image(detector, image, splitext(names[path])[0], file, config)
             if save_dir:
                 save_image(pictures[path], draw_detections(image, results[path].detections, detector.classes))
         except FrcnnError as error:
@@ -121,10 +123,11 @@ def _print_table(results: dict[Path, ImageResult], classes: tuple[str, ...], thr
     table.columns[0].overflow = "fold"
     for column in table.columns[2:]:
         column.justify = "right"
+    names = distinct_names([*results])
     for path, result in results.items():
         found = result.detections
         rows = zip(found.boxes, found.scores, found.labels, strict=True)
-        name = path.name
+        name = names[path]
         for box, score, label in rows:
             table.add_row(name, classes[label - 1], f"{score:.2f}", *(f"{x:.0f}" for x in box))
             name = ""

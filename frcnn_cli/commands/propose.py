@@ -11,7 +11,7 @@ from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
 from frcnn_cli.commands.options import PATH, SHARD, proposal_options
 from frcnn_cli.commands.propose_report import ReportOptions, report_options
-from frcnn_cli.data.images import find_images, image_size, left_out
+from frcnn_cli.data.images import distinct_names, find_images, image_size, left_out
 from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
 from frcnn_cli.data.proposals.shards import Shard
@@ -70,9 +70,8 @@ def propose(
     if bool(images_or_folders) == data.given and (data.given or not report.converts(output)):
         raise UsageError(f"give images or folders, or a data set by {format_flags()}")
     dataset = data.load(split, shard=shard) if data.given else None
-    items: list[Item] = (
-        list(dataset.records) if dataset else [ImageFile(path) for path in find_images(images_or_folders)]
-    )
+    names = {} if dataset else distinct_names(find_images(images_or_folders))
+    items: list[Item] = list(dataset.records) if dataset else [ImageFile(path, name) for path, name in names.items()]
     for line in left_out(images_or_folders):
         err.print(line, markup=False)
     if shard and not dataset:

@@ -179,7 +179,7 @@ def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
         counts = Counter(short.values())
         names |= {path: name for path, name in short.items() if counts[name] == 1 or parts >= len(path.parts)}
         todo, parts = [path for path in todo if path not in names], parts + 1
-    return names
+    return {path: names[path] for path in paths}
 
 
 def save_image(path: str | Path, rgb: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -44,13 +45,19 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image that belongs to no data set; its id is the file's name without the suffix."""
+    """An image that belongs to no data set; its id is its name without the suffix.
+
+    Attributes:
+        path: of the file.
+        name: the file's own, if None; where others are called so too, one with folders.
+    """
 
     path: Path
+    name: str | None = None
 
     @property
     def id(self) -> str:
-        return self.path.stem
+        return os.path.splitext(self.name or self.path.name)[0]
 
 
 class Track(Protocol):
