@@ -23,6 +23,7 @@ class Setting:
         help: a full phrase.
         table: of config.toml; None where the option is not part of a run's settings.
         option: its name on the command line; None for the field's own, with dashes.
+        letter: a second, short name there.
         metavar: what stands for the value in a help text.
         least: the smallest number allowed, as are these: the largest; a number to stay above; a number to stay below.
         most: see `least`.
@@ -34,11 +35,13 @@ class Setting:
         check: of a value that is right by itself, what is wrong with it all the same, or None.
         words: of a text that is a path otherwise, the words that are none; None for a text that is no path.
         lasting: whether a run that was begun cannot change it.
+        building: whether a new model is built by it, so that it means nothing beside a model that is there.
     """
 
     help: str
     table: str | None = None
     option: str | None = None
+    letter: str | None = None
     metavar: str | None = None
     least: float | None = None
     most: float | None = None
@@ -50,6 +53,7 @@ class Setting:
     check: Callable[[Any], str | None] | None = None
     words: tuple[str, ...] | None = None
     lasting: bool = False
+    building: bool = False
 
 
 def setting(default: T, help: str, **about: Any) -> T:

@@ -7,23 +7,13 @@ neighbours times the logarithm of the heap, and nothing is sorted again.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from proposals.compiled import compiled
 from proposals.features import Regions
+from proposals.modes import Similarity
 
 MOST_REGIONS = 1 << 15  # a pair's numbers share an integer with its similarity
-
-
-class Similarity(NamedTuple):
-    """Which of the four similarities add up (IJCV 2013, equation 6), each weighted by 0 or 1."""
-
-    colour: float = 1.0
-    texture: float = 1.0
-    size: float = 1.0
-    fill: float = 1.0
 
 
 def group(regions: Regions, similarity: Similarity, image_size: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.roi_pool import roi_pool
 from frcnn_cli.core.svd import LowRankLinear
 from frcnn_cli.data.images import find_images, load_image
-from frcnn_cli.data.transforms import resize, scale_to
+from frcnn_cli.data.transforms import scale_image, scale_to
 from frcnn_cli.engine.detector import Detector
 from proposals import selective_search
 
@@ -59,12 +59,13 @@ def main(weights: Path | None, images: Path, repeats: int, json_file: Path | Non
 @torch.inference_mode()
 def time_image(detector: Detector, image, repeats: int) -> dict[str, float]:
     """Median seconds of each part, and of what it is compared with, on one image."""
-    model = detector.model
+    engine = detector.engine
+    model = engine.model
     height, width = image.shape[:2]
     proposals = torch.from_numpy(selective_search(image))
-    scaled = resize(image, scale_to(width, height, detector.short_side, detector.long_side))
-    ratio = torch.tensor((scaled.shape[1] / width, scaled.shape[0] / height) * 2)
-    tensor = detector.normalisation(torch.from_numpy(scaled).permute(2, 0, 1))[None]
+    scaled, ratio = scale_image(image, scale_to(width, height, engine.short_side, engine.long_side))
+    ratio = torch.from_numpy(ratio)
+    tensor = engine.normalisation(torch.from_numpy(scaled).permute(2, 0, 1))[None]
     rois = torch.cat((torch.zeros(len(proposals), 1), proposals * ratio), dim=1)
     features = model.backbone(tensor)
     pooled = model.roi_pool(features, rois)

@@ -47,8 +47,8 @@ from proposals.colour import convert
 from proposals.features import describe, pixel_codes
 from proposals.grouping import group
 from proposals.ranking import rank
+from proposals.search import MIN_SIDE, working_image
 from proposals.segmentation import pixel_graph, segment, smooth
-from proposals.selective_search import MIN_SIDE, working_image
 
 T = TypeVar("T")
 WORKER = Path(__file__).with_name("proposal_worker.py")

@@ -34,8 +34,9 @@ from frcnn_cli.data.proposals import Proposals, open_proposals
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.engine.batches import Scales, TrainingBatches
 from frcnn_cli.engine.optimizer import build_optimizer
-from frcnn_cli.engine.proposer import ProposalConfig, propose_images
+from frcnn_cli.engine.proposer import propose_images
 from frcnn_cli.engine.run_state import Run
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.engine.training_config import TrainingConfig
 from frcnn_cli.engine.training_step import training_step
 

@@ -26,11 +26,11 @@ from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import open_proposals
-from frcnn_cli.engine.detector import DetectionConfig, Detector
-from frcnn_cli.engine.evaluator import EVALUATION
+from frcnn_cli.engine.detection_config import EVALUATION, DetectionConfig
+from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.sources.search import SearchSource
 from frcnn_cli.files import atomic_write
 from frcnn_cli.metrics.average_precision import evaluate
-from proposals import selective_search
 
 SINGLE = (0.8, 1, 1.2)
 PYRAMIDS = ((0.8, 1, 1.25), (0.8, 0.96, 1.15, 1.44, 2))
@@ -50,13 +50,13 @@ def main(
     """Average precision and time of each way to look at the images."""
     detector = Detector.load(weights)
     records = load_voc(voc, split, detector.classes).records[:limit]
-    file = open_proposals(proposals) if proposals else None
-    ways = ways_to_look(detector.short_side)
+    source = open_proposals(proposals) if proposals else SearchSource()
+    ways = ways_to_look(detector.engine.short_side)
     found: dict[str, list[Detections]] = {name: [] for name in ways}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number, record in enumerate(progress_bar("scales")(records)):
         image = load_image(record.path)
-        boxes = file.get(record.id, record.width, record.height) if file else selective_search(image)
+        boxes = source.boxes(image, record.id)
         for name, config in ways.items():
             if number == 0:
                 detector.detect(image, boxes, config)  # warms up, and compiles what was never run on this machine
@@ -64,7 +64,7 @@ def main(
             found[name].append(detector.detect(image, boxes, config))
             seconds[name].append(time.perf_counter() - start)
     objects = [record.objects for record in records]
-    base = seconds[str(detector.short_side)]
+    base = seconds[str(detector.engine.short_side)]
     rows = [
         {
             "way": name,
@@ -74,7 +74,7 @@ def main(
         }
         for name in ways
     ]
-    print_table(rows, detector.short_side, f"{len(records)} images of {split}")
+    print_table(rows, detector.engine.short_side, f"{len(records)} images of {split}")
     if json_file:
         with atomic_write(json_file) as temporary:
             temporary.write_text(json.dumps({"images": len(records), "rows": rows}, indent=2) + "\n")
@@ -84,7 +84,7 @@ def ways_to_look(own: int) -> dict[str, DetectionConfig]:
     """A name -> how to look; `own` is the short side that the model comes with."""
 
     def at(*factors: float, **others: bool) -> DetectionConfig:
-        return replace(EVALUATION, short_sides=tuple(round(own * factor) for factor in factors), **others)
+        return replace(EVALUATION, scales=tuple(round(own * factor) for factor in factors), **others)
 
     ways = {}
     for factors in (*((factor,) for factor in SINGLE), *PYRAMIDS):

@@ -55,7 +55,8 @@ from frcnn_cli.engine.allocator import keep_freed_memory
 from frcnn_cli.engine.averaging import WeightAverage
 from frcnn_cli.engine.batches import Batch, Scales, TrainingBatches
 from frcnn_cli.engine.optimizer import build_optimizer
-from frcnn_cli.engine.proposer import ProposalConfig, propose_images
+from frcnn_cli.engine.proposer import propose_images
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.engine.training_config import Schedule, TrainingConfig
 from frcnn_cli.files import atomic_write
 

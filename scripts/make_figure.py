@@ -13,7 +13,7 @@ import numpy as np
 
 from frcnn_cli.data.images import load_image, save_image
 from frcnn_cli.drawing.boxes import draw_detections
-from frcnn_cli.engine.detector import DetectionConfig, Detector, detect_image
+from frcnn_cli.engine.detector import Detector
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "tests" / "data" / "JPEGImages"
 ROWS = (("dog_bicycle", "horses", "kitten"), ("person_dog_horse", "sheep", "wine"))
@@ -30,7 +30,7 @@ def main(output: Path) -> None:
         drawn = []
         for name in names:
             image = load_image(PHOTOGRAPHS / f"{name}.jpg")
-            found = detect_image(detector, image, name, None, DetectionConfig()).detections
+            found = detector.detect(image)
             picture = draw_detections(image, found, detector.classes)
             width = round(picture.shape[1] * ROW_HEIGHT / picture.shape[0])
             drawn.append(cv2.resize(picture, (width, ROW_HEIGHT), interpolation=cv2.INTER_AREA))

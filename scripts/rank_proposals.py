@@ -9,7 +9,6 @@ to measure them. Boxes of a row are cut at 100, 500 and 2,000.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,13 +25,12 @@ from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.metrics.proposal_recall import ProposalRecall
-from proposals import MODES, ranking, selective_search
-from proposals.selective_search import ALL, FILL, MIN_SIDE, NO_COLOUR, SIZE, WORKING_AREA, Mode
+from proposals import MODES, ranking, search, selective_search
+from proposals.modes import ALL, FILL, NO_COLOUR, SIZE, Mode
+from proposals.search import MIN_SIDE, WORKING_AREA
 
 COUNTS = (100, 500, 2000)
 FAST = MODES["fast"]
-# The package exports a function of the module's name.
-search = sys.modules["proposals.selective_search"]
 
 Order = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """What to sort by, of boxes [N, 4], their places and groupings [N], and the working image."""

@@ -20,6 +20,7 @@ from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.optimizer import build_optimizer, set_learning_rate
 from frcnn_cli.engine.run_state import start_run
+from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
 from frcnn_cli.engine.training_step import training_step
 
 OURS, THEIRS = "this package", "torchvision's parts"
@@ -39,14 +40,14 @@ def train_all(setting: Setting, val_set: Dataset, val_proposals: Proposals) -> I
     seconds = _train(
         THEIRS, setting, lambda batch: peer_step(peer, batch, their_adamw, torch.channels_last), their_adamw
     )
-    detector = Detector(
+    engine = TorchEngine(
         peer.eval(),
         setting.dataset.classes,
         backbone_config(DEFAULT_BACKBONE).normalisation,
         config.scales.short_sides[0],
         config.scales.long_side,
     )
-    yield THEIRS, _measure(THEIRS, detector, val_set, val_proposals, seconds)
+    yield THEIRS, _measure(THEIRS, Detector(engine), val_set, val_proposals, seconds)
 
 
 def train_ours(

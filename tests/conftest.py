@@ -24,7 +24,9 @@ from frcnn_cli.cli import main
 from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
 from frcnn_cli.data.proposals.npz import ProposalFile
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.engine.proposer import ProposalConfig, propose_images
+from frcnn_cli.engine.proposer import propose_images
+from frcnn_cli.engine.sources.search import ProposalConfig
+from frcnn_cli.errors import DataError
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported: its kernels then run on the CPU
@@ -131,6 +133,20 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     )
     save_checkpoint(path, checkpoint)
     return path
+
+
+@pytest.fixture(scope="session")
+def fault_of() -> Callable[..., str]:
+    """`fault_of(function, *arguments)`: what the DataError says that the call raises, in one line."""
+
+    def call(function: Callable, *arguments: object) -> str:
+        with pytest.raises(DataError) as caught:
+            function(*arguments)
+        message = str(caught.value)
+        assert "\n" not in message
+        return message
+
+    return call
 
 
 @pytest.fixture

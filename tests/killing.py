@@ -27,6 +27,7 @@ from pathlib import Path
 import frcnn_cli.drawing.training_plot
 import frcnn_cli.engine.beginning
 import frcnn_cli.engine.trainer  # noqa: F401
+import proposals.search  # noqa: F401
 from frcnn_cli.cli import COMMANDS, cli, main
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

@@ -101,6 +101,15 @@ def test_no_command_shows_the_help(run_frcnn):
         (["train", "--output", "run", "--background-iou", "0.5", "0.1"], "--background-iou"),
         (["train", "--output", "run", "--rois-per-batch", "1"], "--rois-per-batch"),
         (["detect", "a.jpg", "--device", "abacus"], "--device abacus"),
+        (["detect", "a.jpg", "--runtime", "abacus"], "'--runtime': 'abacus' is not 'torch'"),
+        (["detect", "a.jpg", "--mode", "slow"], "'--mode': 'slow' is not one of 'single', 'fast', 'quality'"),
+        (["detect", "a.jpg", "--score", "nan"], "'--score': nan is not a finite number"),
+        (["eval", "--voc", ".", "--nms", "NaN"], "'--nms': NaN is not a finite number"),
+        (["detect", "a.jpg", "--nms", "-inf"], "'--nms'"),
+        (["compress-svd", "a.safetensors", "-o", "b", "--energy", "nan"], "'--energy': nan is not a finite number"),
+        (["detect", "a.jpg", "--format", "csv"], "--format csv: where to? give --output too"),
+        (["eval", "--voc", ".", "--format", "voc"], "--format voc: where to? give --output too"),
+        (["detect", "a.jpg", "-o", "b", "--format", "xml"], "'--format'"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_code_2(run_frcnn, tmp_path, monkeypatch, arguments, fault):
@@ -123,12 +132,60 @@ def test_as_a_module(run_process):
     assert len(wrong.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["propose", "--help"]])
-def test_help_does_not_wait_for_torch(run_process, arguments):
-    code = f"import sys; from frcnn_cli.cli import main; main({arguments}); print('torch' in sys.modules)"
-    outcome = run_process("-c", code)
-    assert outcome.out.startswith("Usage: frcnn")
-    assert outcome.out.splitlines()[-1] == "False", outcome.err
+HEAVY = ("torch", "torchvision", "timm", "numba")
+"""What takes seconds to import; nothing that computes with none of them waits for any."""
+
+AT_ONCE = {
+    "propose": [
+        ["gone.jpg", "-o", "p.npz"],
+        ["--voc", "gone", "-o", "p.npz"],
+        ["--coco", "gone.json", "--images", ".", "-o", "p.npz"],
+        ["--proposals", "gone.npz", "-o", "p.pkl"],
+    ],
+    "train": [
+        ["--voc", "gone", "--output", "run"],
+        ["--voc", "DATA", "--split", "gone", "--output", "run"],
+        ["--coco", "gone.json", "--images", ".", "--output", "run"],
+        ["--voc", "DATA", "--output", "run", "--init", "gone.safetensors"],
+        ["--voc", "DATA", "--output", "run", "--backbone-weights", "gone.pth"],
+        ["--config", "gone.toml"],
+        ["--resume", "gone"],
+    ],
+    "compress-svd": [["gone.safetensors", "-o", "small.safetensors", "--fc6", "3"]],
+    "detect": [
+        ["gone.jpg"],
+        ["IMAGE", "--weights", "gone.safetensors"],
+        ["IMAGE", "--proposals", "gone.npz"],
+        ["IMAGE", "--proposals", "gone.mat"],
+    ],
+    "eval": [
+        ["--voc", "gone"],
+        ["--coco", "gone.json", "--images", "."],
+        ["--voc", "DATA", "--weights", "gone.safetensors"],
+        ["--voc", "DATA", "--proposals", "gone.pkl"],
+    ],
+}
+"""Calls of each command that name a file that is missing."""
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_help_a_wrong_option_and_a_missing_file_wait_for_nothing(run_process, tiny_voc, tmp_path, command):
+    names = {"DATA": str(tiny_voc), "IMAGE": str(tiny_voc / "JPEGImages" / "cow.jpg")}
+    missing = [[names.get(word, word) for word in call] for call in AT_ONCE[command]]
+    calls = [[command, *words] for words in (["--help"], ["--no-such-option"], *missing)]
+    code = f"import sys; from frcnn_cli.cli import main; codes = [main(call) for call in {calls}]; "
+    outcome = run_process("-c", f"{code}print(codes, [name for name in {HEAVY} if name in sys.modules])", cwd=tmp_path)
+    assert outcome.out.startswith(f"Usage: frcnn {command}")
+    assert outcome.out.splitlines()[-1] == f"{[0, 2, *[1] * len(missing)]} []", outcome.err
+    assert sum("gone" in line for line in outcome.err.splitlines()) == len(missing)
+    assert {path.name for path in tmp_path.iterdir()} == {"process.out", "process.err"}
+
+
+def test_the_group_s_help_and_the_package_itself_wait_for_nothing(run_process):
+    code = "import sys, frcnn_cli; print('numpy' in sys.modules); from frcnn_cli.cli import main; main(['--help']); "
+    outcome = run_process("-c", f"{code}print([name for name in {(*HEAVY, 'numpy')} if name in sys.modules])")
+    assert outcome.out.startswith("False\nUsage: frcnn")
+    assert outcome.out.splitlines()[-1] == "[]", outcome.err
 
 
 def test_proposing_does_not_wait_for_torch(run_process, tiny_voc, tmp_path):

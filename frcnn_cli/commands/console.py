@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TypeVar
 
 from rich.console import Console
 from tqdm import tqdm
 
 from frcnn_cli.engine.distributed import current
+from frcnn_cli.progress import Track
 
 T = TypeVar("T")
 
 _quiet = current().rank > 0  # of several processes, the first is heard
-out = Console(highlight=False, soft_wrap=True, quiet=_quiet)
-err = Console(stderr=True, highlight=False, soft_wrap=True, quiet=_quiet)
+_AS_IT_IS = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True, "quiet": _quiet}
+"""What is printed holds names that people have chosen: brackets and colons in them are part of the name."""
+
+out = Console(**_AS_IT_IS)
+err = Console(stderr=True, **_AS_IT_IS)
 
 
-def progress_bar(description: str, unit: str = "image") -> Callable[..., Iterable[T]]:
+def progress_bar(description: str, unit: str = "image") -> Track:
     """A function that passes items through and draws a bar with the rate and the time left; in a log file, seldom."""
     seconds = 0.1 if err.is_terminal else 30.0
 

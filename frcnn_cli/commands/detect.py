@@ -3,48 +3,59 @@
 from __future__ import annotations
 
 import json
-from os.path import splitext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.table import Table
 
 from frcnn_cli.commands.console import err, out, progress_bar
+from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.commands.options import (
-    PATH,
-    DetectionOptions,
-    detection_options,
-    device_option,
-    json_option,
-    pick_device,
+    ModelOptions,
+    OutputOptions,
+    SourceOptions,
+    check_output,
+    check_source,
+    load_detector,
+    open_output,
+    proposal_source,
 )
 from frcnn_cli.commands.picture_files import picture_paths
+from frcnn_cli.data.detections import ImageResult
 from frcnn_cli.data.images import distinct_names, find_images, left_out, load_image, save_image
-from frcnn_cli.data.proposals import open_proposals
+from frcnn_cli.data.items import ImageFile
+from frcnn_cli.data.writers.json_file import as_json
 from frcnn_cli.drawing.boxes import draw_detections
-from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_image
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import detect_image, find_model
 from frcnn_cli.errors import DataError, FrcnnError, Interrupted
+from frcnn_cli.settings import setting
+
+
+@dataclass(frozen=True)
+class DetectOutput(OutputOptions):
+    """The same, and pictures of each image.
+
+    Attributes:
+        save_dir: their folder.
+    """
+
+    save_dir: Path | None = setting(None, "Write pictures with the detections drawn in.", metavar="DIR")
 
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
-@click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
-@click.option("--score", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The least to report.")
-@click.option("--max-detections", type=click.IntRange(1), default=100, show_default=True, help="An image.")
-@click.option("--save-dir", type=PATH, metavar="DIR", help="Write pictures with the detections drawn in.")
-@detection_options
-@json_option
-@device_option
+@option_group(ModelOptions, "model")
+@option_group(SourceOptions, "proposals")
+@option_group(DetectionConfig, "config")
+@option_group(DetectOutput, "output")
 def detect(
     images: tuple[Path, ...],
-    how: DetectionOptions,
-    weights: Path | None,
-    score: float,
-    max_detections: int,
-    save_dir: Path | None,
-    as_json: bool,
-    device: str,
+    model: ModelOptions,
+    proposals: SourceOptions,
+    config: DetectionConfig,
+    output: DetectOutput,
 ) -> None:
     """Find objects in photographs: files, and folders of them.
 
@@ -56,36 +67,41 @@ def detect(
     frcnn detect holiday/ --score 0.7 --save-dir found
     frcnn detect crowd.jpg --scales 480,688,960 --flip-test
     frcnn detect holiday/ --json > found.json
+    frcnn detect holiday/ -o found.csv
     """
-    config = how.apply(DetectionConfig(score_threshold=score, max_detections=max_detections))
+    check_output(output)
+    find_model(model.weights)
+    check_source(proposals)
     paths, faults = _find(images)
     for line in left_out(images):
         err.print(line, markup=False)
     if not paths:
         raise DataError("\n".join(faults))
-    pictures = picture_paths(paths, save_dir) if save_dir else {}
-    file = open_proposals(how.proposals) if how.proposals else None
-    detector = Detector.load(weights, pick_device(device))
-    names = distinct_names(paths)
-    results: dict[Path, ImageResult] = {}
+    pictures = picture_paths(paths, output.save_dir) if output.save_dir else {}
+    source = proposal_source(proposals)
+    detector = load_detector(model, proposals)
+    results: list[ImageResult] = []
     interrupted = False
-    for path in progress_bar("detect")(paths) if len(paths) > 1 else paths:
-        try:
-            image = load_image(path)
-            results[path] = detect_image(detector, image, splitext(names[path])[0], file, config)
-            if save_dir:
-                save_image(pictures[path], draw_detections(image, results[path].detections, detector.classes))
-        except FrcnnError as error:
-            faults.append(str(error))
-        except KeyboardInterrupt:
-            interrupted = True  # what was found so far is still reported
-            break
-    if as_json:
-        click.echo(json.dumps([_as_json(path, results[path], detector.classes) for path in results], indent=2))
-    elif results:
-        _print_table(results, detector.classes, score)
-    if save_dir and results:
-        err.print(f"{len(results)} picture{'s' * (len(results) != 1)} with boxes in {save_dir}")
+    items = [ImageFile(path, name) for path, name in distinct_names(paths).items()]
+    with open_output(output, detector.classes, items) as write:
+        for item in progress_bar("detect")(items) if len(items) > 1 else items:
+            path = item.path
+            result = None
+            try:
+                image = load_image(path)
+                result = detect_image(detector, image, path, item.id, source, config)
+                if output.save_dir:
+                    save_image(pictures[path], draw_detections(image, result.detections, detector.classes))
+            except FrcnnError as error:
+                faults.append(str(error))
+            except KeyboardInterrupt:
+                interrupted = True  # what was found so far is still reported
+            if result is not None:
+                write(result)
+                results.append(result)
+            if interrupted:
+                break
+    _report(results, output, config.score_threshold)
     if faults:
         raise DataError("\n".join(faults))
     if interrupted:
@@ -104,38 +120,38 @@ def _find(images: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
     return find_images(found), faults  # once more, as a file may be named beside its folder
 
 
-def _as_json(path: Path, result: ImageResult, classes: tuple[str, ...]) -> dict[str, Any]:
-    found = result.detections
-    return {
-        "image": str(path),
-        "width": result.width,
-        "height": result.height,
-        "detections": [
-            {"class": classes[label - 1], "score": round(float(score), 4), "box": [round(float(x), 2) for x in box]}
-            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
-        ],
-        "seconds": {"proposals": result.seconds.proposals, "detection": result.seconds.detection},
-    }
+def _report(results: list[ImageResult], output: DetectOutput, threshold: float) -> None:
+    if output.as_json:
+        click.echo(json.dumps([as_json(result) for result in results], indent=2))
+    elif results:
+        _print_table(results, threshold)
+    if output.save_dir and results:
+        err.print(f"{_count(results, 'picture')} with boxes in {output.save_dir}", markup=False)
+    if output.output:
+        err.print(f"detections of {_count(results, 'image')} in {output.output}", markup=False)
 
 
-def _print_table(results: dict[Path, ImageResult], classes: tuple[str, ...], threshold: float) -> None:
+def _count(results: list[ImageResult], noun: str) -> str:
+    return f"{len(results)} {noun}{'s' * (len(results) != 1)}"
+
+
+def _print_table(results: list[ImageResult], threshold: float) -> None:
     table = Table("image", "class", "score", "x1", "y1", "x2", "y2")
     table.columns[0].overflow = "fold"
     for column in table.columns[2:]:
         column.justify = "right"
-    names = distinct_names([*results])
-    for path, result in results.items():
+    names = distinct_names([result.path for result in results])
+    for result in results:
         found = result.detections
-        rows = zip(found.boxes, found.scores, found.labels, strict=True)
-        name = names[path]
-        for box, score, label in rows:
-            table.add_row(name, classes[label - 1], f"{score:.2f}", *(f"{x:.0f}" for x in box))
+        name = names[result.path]
+        for box, score, label in zip(found.boxes, found.scores, found.names, strict=True):
+            table.add_row(name, label, f"{score:.2f}", *(f"{x:.0f}" for x in box))
             name = ""
         if len(found) == 0:
             table.add_row(name, f"none >= {threshold:g}", style="dim")
         table.add_section()
     out.print(table)
     for part in ("proposals", "detection"):
-        seconds = [s for result in results.values() if (s := getattr(result.seconds, part)) is not None]
+        seconds = [s for result in results if (s := getattr(result.seconds, part)) is not None]
         if seconds:
             err.print(f"{part}: {sum(seconds) / len(seconds):.2f} s an image")

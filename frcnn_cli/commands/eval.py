@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+from contextlib import nullcontext
 
 import click
 from rich.table import Table
 
 from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
+from frcnn_cli.commands.fields import option_group
 from frcnn_cli.commands.options import (
-    PATH,
-    DetectionOptions,
-    detection_options,
-    device_option,
-    json_option,
-    pick_device,
+    ModelOptions,
+    OutputOptions,
+    SourceOptions,
+    check_output,
+    check_source,
+    load_detector,
+    open_output,
+    proposal_source,
 )
-from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.data.writers.voc_results import write_voc_results
-from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.detection_config import EvaluationConfig
+from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.engine.evaluator import EVALUATION, Evaluation, evaluate_dataset
+from frcnn_cli.engine.evaluator import Evaluation, evaluate_dataset
 
 
 @click.command("eval", cls=DatasetCommand)
 @click.option("--split", default="test", show_default=True, help=f"The list of {format_flags(with_lists)} to read.")
-@click.option("--weights", type=PATH, metavar="CHECKPOINT", help="A trained model.  [default: the bundled one]")
 @click.option(
     "--metric",
     type=click.Choice(["voc", "voc07"]),
@@ -37,19 +38,18 @@ from frcnn_cli.engine.evaluator import EVALUATION, Evaluation, evaluate_dataset
     show_default=True,
     help="Area under the curve (VOC2010 and later), or 11 points (VOC2007).",
 )
-@click.option("--output", type=PATH, metavar="DIR", help="Write VOC result files, as the devkit reads them.")
-@detection_options
-@json_option
-@device_option
+@option_group(ModelOptions, "model")
+@option_group(SourceOptions, "proposals")
+@option_group(EvaluationConfig, "config")
+@option_group(OutputOptions, "output")
 def eval(
     data: DatasetOptions,
-    how: DetectionOptions,
     split: str,
-    weights: Path | None,
     metric: str,
-    output: Path | None,
-    as_json: bool,
-    device: str,
+    model: ModelOptions,
+    proposals: SourceOptions,
+    config: EvaluationConfig,
+    output: OutputOptions,
 ) -> None:
     """Measure a model's average precision at IoU 0.5, class by class, as PASCAL VOC does.
 
@@ -60,22 +60,27 @@ def eval(
     frcnn eval --voc VOCdevkit/VOC2007 --split test --proposals test.npz
     frcnn eval --coco val.json --images photos --weights run/model.safetensors
     frcnn eval --voc VOCdevkit/VOC2007 --scales 480,576,688,864,1200 --flip-test --box-voting
+    frcnn eval --voc VOCdevkit/VOC2007 --split test --output results
     """
-    config = how.apply(EVALUATION)
+    check_output(output)
+    find_model(model.weights)
+    check_source(proposals)
     dataset = data.load(split)
-    file = open_proposals(how.proposals, dataset.records) if how.proposals else None
-    detector = Detector.load(weights, pick_device(device))
-    evaluation = evaluate_dataset(detector, dataset, file, metric, config, progress_bar("eval"), current())
-    if evaluation is None:
-        return  # process 0 has it
-    if output:
-        ids = [record.id for record in dataset.records]
-        write_voc_results(output, split, dataset.classes, ids, evaluation.detections)
-        err.print(f"{len(dataset.classes)} VOC result files in {output}")
-    if as_json:
+    source = proposal_source(proposals, dataset.records)
+    detector = load_detector(model, proposals)
+    first = current().rank == 0
+    with open_output(output, dataset.classes, dataset.records, split) if first else nullcontext() as write:
+        evaluation = evaluate_dataset(detector, dataset, source, metric, config, progress_bar("eval"), current())
+        if evaluation is None:
+            return  # process 0 has it
+        for result in evaluation.results:
+            write(result)
+    if output.output:
+        err.print(f"detections of {len(dataset)} images in {output.output}")
+    if output.as_json:
         click.echo(json.dumps(_as_json(dataset, evaluation, metric), indent=2))
     else:
-        _print_table(dataset, evaluation, metric)
+        _print_table(dataset, evaluation, metric, "from a file" if proposals.proposals else "the model's own")
 
 
 def _as_json(dataset: Dataset, evaluation: Evaluation, metric: str) -> dict:
@@ -94,7 +99,8 @@ def _as_json(dataset: Dataset, evaluation: Evaluation, metric: str) -> dict:
     }
 
 
-def _print_table(dataset: Dataset, evaluation: Evaluation, metric: str) -> None:
+def _print_table(dataset: Dataset, evaluation: Evaluation, metric: str, origin: str) -> None:
+    """Print each class, and on stderr the time; `origin` is of proposals that nobody made."""
     table = Table("class", "objects", "AP")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -103,7 +109,7 @@ def _print_table(dataset: Dataset, evaluation: Evaluation, metric: str) -> None:
     table.add_section()
     table.add_row("mAP", str(evaluation.ap.num_objects.sum()), f"{evaluation.ap.mean_ap:.4f}", style="bold")
     out.print(table)
-    made = "from a file" if evaluation.proposal_seconds is None else f"{evaluation.proposal_seconds:.2f} s an image"
+    made = origin if evaluation.proposal_seconds is None else f"{evaluation.proposal_seconds:.2f} s an image"
     err.print(
         f"{dataset.name}: {len(dataset)} images, metric {metric}; proposals {made}, "
         f"detection {evaluation.detection_seconds:.2f} s an image"

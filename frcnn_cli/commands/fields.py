@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from frcnn_cli.settings import Leaf, build, leaves
+from frcnn_cli.tables import Table
 
 F = TypeVar("F", bound=Callable)
 T = TypeVar("T")
@@ -18,8 +19,22 @@ T = TypeVar("T")
 PATH = click.Path(path_type=Path)
 
 
+LARGEST = 2**63 - 1
+"""The largest whole number that TOML holds."""
+
+
+class Whole(click.IntRange):
+    """A whole number of a range, no larger than TOML can hold."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = super().convert(value, param, ctx)
+        if abs(number) > LARGEST:
+            self.fail(f"{value} is more than {LARGEST}", param, ctx)
+        return number
+
+
 class Real(click.FloatRange):
-    """A number of a range: nan, which no comparison finds outside of one, and infinity are none."""
+    """A finite number of a range. No comparison finds nan outside of one, so it is refused by itself."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
@@ -41,7 +56,17 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} is not a list of whole numbers such as 480,576", param, ctx)
         if any(number < 1 for number in numbers):
             self.fail("numbers start at 1", param, ctx)
+        if any(number > LARGEST for number in numbers):
+            self.fail(f"numbers end at {LARGEST}", param, ctx)
         return numbers
+
+
+class Member(click.Choice):
+    """The name of a member of a table, which may be added to at any time."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(())
+        self.choices = table  # not a copy
 
 
 class SettingOption(click.Option):
@@ -56,7 +81,7 @@ class SettingOption(click.Option):
         about = leaf.about
         off = f"/--{about.off}" if about.off else ""
         super().__init__(
-            [f"--{leaf.key}{off}", leaf.name],
+            [f"--{leaf.key}{off}", *([f"-{about.letter}"] if about.letter else ()), leaf.name],
             type=None if leaf.type is bool else _type(leaf),
             is_flag=leaf.type is bool,
             default=leaf.default,
@@ -67,13 +92,16 @@ class SettingOption(click.Option):
         )
 
     def get_help_extra(self, ctx: click.Context) -> dict[str, Any]:
-        """Say a default as it is typed, and where there is none, what takes its place."""
+        """Say a default as it is typed, and where there is none, what takes its place; a recipe's value before it."""
         extra = super().get_help_extra(ctx)
         default = self.leaf.default
         if self.leaf.about.shown_default:
             extra["default"] = self.leaf.about.shown_default
         elif isinstance(default, tuple):
             extra["default"] = self.typed(default)
+        recipe = ctx.meta.get("recipe auto", {})
+        if self.name in recipe:
+            extra["default"] = f"{extra.get('default', 'none')}; auto: {self.typed(recipe[self.name])}"
         return extra
 
     def typed(self, value: Any) -> str:
@@ -87,6 +115,8 @@ class SettingOption(click.Option):
 
 def _type(leaf: Leaf) -> Any:
     about = leaf.about
+    if isinstance(about.choices, Table):
+        return Member(about.choices)
     if about.choices is not None:
         return click.Choice(list(about.choices))
     if leaf.type == tuple[int, ...]:
@@ -94,7 +124,7 @@ def _type(leaf: Leaf) -> Any:
     if leaf.type == tuple[float, float]:
         return (_range(Real, leaf), _range(Real, leaf))
     if leaf.type in (int, float):
-        return _range(click.IntRange if leaf.type is int else Real, leaf)
+        return _range(Whole if leaf.type is int else Real, leaf)
     return {Path: PATH, str: str}[leaf.type]
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from frcnn_cli.data.detections import ImageResult
+from frcnn_cli.data.items import Item
+from frcnn_cli.data.proposals import has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.proposals.shards import Shard
-from frcnn_cli.engine.distributed import current
-from frcnn_cli.errors import UsageError
-from proposals import MODES
-
-if TYPE_CHECKING:  # at run time it would bring torch, which `frcnn propose` does not wait for
-    from frcnn_cli.engine.detector import DetectionConfig
-
-F = TypeVar("F", bound=Callable)
-
-PATH = click.Path(path_type=Path)
+from frcnn_cli.data.writers import WRITERS, Target
+from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.runtimes import RUNTIMES
+from frcnn_cli.engine.sources import SEARCHES, ProposalSource
+from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from frcnn_cli.errors import MissingFile, UsageError
+from frcnn_cli.settings import setting
 
 
 class ShardType(click.ParamType):
@@ -38,164 +38,141 @@ class ShardType(click.ParamType):
 SHARD = ShardType()
 
 
-class Numbers(click.ParamType):
-    """``480,576``: whole numbers from 1 on, as a tuple; of a configuration file, one or a list."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        try:
-            parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-            numbers = tuple(int(part) for part in ([parts] if isinstance(parts, int) else parts))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 480,576", param, ctx)
-        if any(number < 1 for number in numbers):
-            self.fail("numbers start at 1", param, ctx)
-        return numbers
-
-
 def default_workers() -> int:
     """As many processes as there are cores to use, or this process's share of them under torchrun."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
 
 
-def proposal_options(command: F) -> F:
-    """--mode, --max-proposals and --workers: how proposals are made."""
-    for option in (
-        click.option(
-            "--workers",
-            type=click.IntRange(1),
-            default=default_workers,
-            show_default="cores",
-            help="Processes that make proposals.",
-        ),
-        click.option("--max-proposals", type=click.IntRange(1), default=2000, show_default=True, help="An image."),
-        click.option(
-            "--mode", type=click.Choice(list(MODES)), default="fast", show_default=True, help="Of selective search."
-        ),
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model detects, and what runs it.
+
+    Attributes:
+        weights: a checkpoint; None for the bundled one.
+        runtime: a name of `RUNTIMES`.
+        device: auto, cpu, cuda or cuda:N.
+    """
+
+    weights: Path | None = setting(None, "A trained model.", metavar="CHECKPOINT", shown_default="the bundled one")
+    runtime: str = setting("torch", "What runs the model.", choices=RUNTIMES)
+    device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", metavar="DEVICE")
 
 
 @dataclass(frozen=True)
-class DetectionOptions:
-    """Where proposals come from, how closely images are looked at, and what is made of boxes that overlap."""
+class SourceOptions:
+    """Where proposals come from.
 
-    proposals: Path | None
-    mode: str | None
-    nms: float
-    short_side: int | None
-    scales: tuple[int, ...] | None
-    long_side: int | None
-    flip_test: bool
-    box_voting: bool
+    Attributes:
+        proposals: a file of them.
+        mode: a name of `SEARCHES`; None where nobody named one.
+    """
 
-    def apply(self, config: DetectionConfig) -> DetectionConfig:
-        """The configuration, with these options in the place of its own.
-
-        Raises:
-            UsageError: both one scale and several are given, none of several, or a mode beside a file of proposals.
-        """
-        if self.mode and self.proposals:
-            raise UsageError(f"--mode {self.mode}: --proposals has them, so none are made; give one of the two")
-        if self.scales == ():
-            raise UsageError("--scales needs a number")
-        if self.short_side and self.scales:
-            raise UsageError("--short-side is one scale, --scales are several: give one of the two")
-        return replace(
-            config,
-            proposal_mode=self.mode or config.proposal_mode,
-            nms_threshold=self.nms,
-            short_sides=(self.short_side,) if self.short_side else self.scales or (),
-            long_side=self.long_side,
-            flip=self.flip_test,
-            box_voting=self.box_voting,
-        )
+    proposals: Path | None = setting(
+        None,
+        "A file of proposals: .npz, .mat or .pkl.",
+        metavar="FILE",
+        shown_default="each image is searched",
+    )
+    mode: str | None = setting(
+        None,
+        "How closely selective search looks, where there is no file of proposals.",
+        choices=SEARCHES,
+        shown_default=ProposalConfig.mode,
+    )
 
 
-def detection_options(command: F) -> F:
-    """The options that make a `DetectionOptions`, which the command gets as `how`."""
-
-    def gather(**given):
-        how = DetectionOptions(**{field.name: given.pop(field.name) for field in fields(DetectionOptions)})
-        return command(how=how, **given)
-
-    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
-    gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    for option in (
-        click.option(
-            "--box-voting/--no-box-voting",
-            default=False,
-            show_default=True,
-            help="Make each box the mean of those of its class around it.",
-        ),
-        click.option(
-            "--flip-test/--no-flip-test",
-            default=False,
-            show_default=True,
-            help="Average with the mirrored image; twice the time.",
-        ),
-        click.option(
-            "--long-side",
-            type=click.IntRange(1),
-            metavar="PIXELS",
-            help="The most for the longer side.  [default: the model's, in proportion]",
-        ),
-        click.option(
-            "--scales",
-            type=Numbers(),
-            metavar="A,B,...",
-            help="Shorter sides; each proposal is scored where its area is nearest to 224 x 224.",
-        ),
-        click.option(
-            "--short-side",
-            type=click.IntRange(1),
-            metavar="PIXELS",
-            help="Bring images to this shorter side.  [default: the model's]",
-        ),
-        click.option(
-            "--nms",
-            type=click.FloatRange(0, 1),
-            default=0.3,
-            show_default=True,
-            help="The most that detections of a class overlap.",
-        ),
-        click.option(
-            "--mode",
-            type=click.Choice(list(MODES)),
-            help="Of selective search, where there is no file of proposals.  [default: fast]",
-        ),
-        click.option("--proposals", type=PATH, metavar="FILE", help=".npz, .mat or .pkl.  [default: made here]"),
-    ):
-        gather = option(gather)
-    return gather  # type: ignore[return-value]
-
-
-device_option = click.option(
-    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda or cuda:N."
-)
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there.")
-
-
-def pick_device(name: str) -> str:
-    """The device to compute on; auto is CUDA where there is one. Under torchrun each process has its own GPU.
+def check_source(options: SourceOptions) -> None:
+    """Find out before anything else whether proposals can be had.
 
     Raises:
-        UsageError: no such device here.
+        UsageError: a mode beside a file, or a file of an unknown suffix.
+        DataError: there is no such file.
     """
-    import torch
+    if options.proposals is None:
+        return
+    if options.mode:
+        raise UsageError(f"--mode {options.mode}: --proposals has them, so none are made; give one of the two")
+    known_suffix(options.proposals)
+    if not has_proposals(options.proposals):
+        raise MissingFile(f"{options.proposals}: no such file")
 
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and current().world_size > 1:
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    try:
-        torch.empty(0, device=name)
-        if name.startswith("cuda:"):
-            torch.cuda.set_device(name)  # NCCL's own memory goes there too
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: not a device of this machine") from error
-    return name
+
+def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> ProposalSource:
+    """Where proposals come from, ready to be asked.
+
+    Args:
+        options: what was asked for.
+        images: see `open_proposals`.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    if options.proposals:
+        return open_proposals(options.proposals, images)
+    return SearchSource(ProposalConfig(options.mode or ProposalConfig.mode))
+
+
+def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:
+    """The model, ready to run.
+
+    Args:
+        model: which.
+        proposals: what was asked for.
+
+    Raises:
+        UsageError: no such device; or proposals are asked for, and the model proposes its own.
+        DataError: no such file, or not a checkpoint.
+    """
+    detector = Detector.load(model.weights, model.device, model.runtime)
+    for name, value in (("--proposals", proposals.proposals), ("--mode", proposals.mode)):
+        if value and not detector.engine.needs_proposals:
+            raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
+    return detector
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What becomes of the detections of all images.
+
+    Attributes:
+        as_json: print JSON on stdout.
+        output: a file or folder to write.
+        format: a name of `WRITERS`; None for what `output` ends in, or VOC's folder.
+    """
+
+    as_json: bool = setting(False, "Print JSON on stdout, and nothing else there.", option="json")
+    output: Path | None = setting(
+        None, "Write the detections of all images into a file, or a folder of files.", metavar="PATH", letter="o"
+    )
+    format: str | None = setting(
+        None, "The format of --output.", choices=WRITERS, shown_default="what PATH ends in; voc for a folder"
+    )
+
+
+def check_output(options: OutputOptions) -> None:
+    """Refuse a format of nothing.
+
+    Raises:
+        UsageError: there is a format, but nothing to write.
+    """
+    if options.format and not options.output:
+        raise UsageError(f"--format {options.format}: where to? give --output too")
+
+
+def open_output(
+    options: OutputOptions, classes: tuple[str, ...], images: Sequence[Item], split: str = "test"
+) -> AbstractContextManager[Callable[[ImageResult], object]]:
+    """Open what the options name, as `Writer` says; without an output, a function that does nothing.
+
+    Args:
+        options: what to write.
+        classes: see `Target`, as the others.
+        images: see `classes`.
+        split: see `classes`.
+    """
+    if options.output is None:
+        return nullcontext(lambda result: None)
+    ending = options.output.suffix.removeprefix(".")
+    name = options.format or (ending if ending in WRITERS else "voc")
+    return WRITERS[name](Target(options.output, classes, images, split))

@@ -9,15 +9,23 @@ import click
 
 from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
-from frcnn_cli.commands.options import PATH, SHARD, proposal_options
-from frcnn_cli.commands.propose_report import ReportOptions, report_options
+from frcnn_cli.commands.fields import PATH, option_group
+from frcnn_cli.commands.options import SHARD, default_workers
+from frcnn_cli.commands.propose_report import (
+    ReportOptions,
+    check_pictures,
+    check_report,
+    make_report,
+    only_converts,
+)
 from frcnn_cli.data.images import distinct_names, find_images, image_size, left_out
+from frcnn_cli.data.items import ImageFile, Item, coco_ids
 from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
 from frcnn_cli.data.proposals.shards import Shard
-from frcnn_cli.data.samples import coco_ids
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.engine.proposer import ImageFile, Item, ProposalConfig, propose_images
+from frcnn_cli.engine.proposer import propose_images
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import UsageError
 
 
@@ -26,9 +34,15 @@ from frcnn_cli.errors import UsageError
 @click.option("-o", "--output", type=PATH, metavar="FILE", help="The file to write: .npz, .mat or .pkl.")
 @click.option("--shard", type=SHARD, metavar="I/N", help="Make the I-th of N parts only, into a file of its own.")
 @click.option("--split", default="trainval", show_default=True, help=f"The list of {format_flags(with_lists)} to read.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random part of the ranks.")
-@proposal_options
-@report_options
+@option_group(ProposalConfig, "config")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=default_workers,
+    show_default="one a core",
+    help="Processes that make proposals.",
+)
+@option_group(ReportOptions, "report")
 def propose(
     data: DatasetOptions,
     report: ReportOptions,
@@ -36,9 +50,7 @@ def propose(
     output: Path | None,
     shard: Shard | None,
     split: str,
-    seed: int,
-    mode: str,
-    max_proposals: int,
+    config: ProposalConfig,
     workers: int,
 ) -> None:
     """Propose regions by selective search, keep them in a file, and say how good they are.
@@ -66,8 +78,8 @@ def propose(
         known_suffix(output)
     if shard:
         output = _shard_path(output, shard)
-    report.check(output, data.given)
-    if bool(images_or_folders) == data.given and (data.given or not report.converts(output)):
+    check_report(report, output, data.given)
+    if bool(images_or_folders) == data.given and (data.given or not only_converts(report, output)):
         raise UsageError(f"give images or folders, or a data set by {format_flags()}")
     dataset = data.load(split, shard=shard) if data.given else None
     names = {} if dataset else distinct_names(find_images(images_or_folders))
@@ -76,15 +88,14 @@ def propose(
         err.print(line, markup=False)
     if shard and not dataset:
         items = shard.part(items)
-    report.check_images(items)
-    config = ProposalConfig(mode, max_proposals, seed)
+    check_pictures(report, items)
     if output and not report.proposals:
         make_proposals(items, output, config, workers)
     if current().rank > 0:
         return  # what else there is to do, process 0 does
     if output and report.proposals:
         _convert(report.proposals, output, items)
-    report.run(items, dataset, output, config)
+    make_report(report, items, dataset, output, config)
 
 
 def _shard_path(output: Path | None, shard: Shard) -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import numpy as np
@@ -16,20 +16,19 @@ from rich.table import Table
 
 from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.dataset_options import format_flags
-from frcnn_cli.commands.options import PATH, json_option
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import load_image, save_image
+from frcnn_cli.data.items import Item
 from frcnn_cli.data.proposals import Proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.drawing.proposals import draw_best_proposals, draw_first_proposals, draw_segments, together
 from frcnn_cli.engine.proposal_coverage import measure_coverage
-from frcnn_cli.engine.proposer import Item, ProposalConfig
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.metrics.proposal_recall import Coverage
-from proposals import MODES, segments
-
-F = TypeVar("F", bound=Callable)
+from frcnn_cli.settings import setting
+from proposals import MODES
 
 MAKING = ("mode", "max_proposals", "seed", "workers", "shard")
 """Options that have no say where proposals are there already."""
@@ -47,98 +46,93 @@ class ReportOptions:
         save_dir: where to write pictures.
     """
 
-    proposals: Path | None
-    recall: bool
-    as_json: bool
-    plot: Path | None
-    save_dir: Path | None
-
-    def check(self, output: Path | None, dataset_given: bool) -> None:
-        """Refuse what cannot be done, before anything is.
-
-        Raises:
-            UsageError: options that do not go together, or a file that could not be written.
-        """
-        if self.proposals:
-            known_suffix(self.proposals)
-            context = click.get_current_context()
-            for name in MAKING:
-                if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-                    raise UsageError(
-                        f"--{name.replace('_', '-')} is for making proposals; --proposals has them already"
-                    )
-            if not self.recall and self.save_dir is None and output is None:
-                raise UsageError("what to do with --proposals? give --recall, --save-dir, or -o FILE to convert them")
-        elif output is None:
-            raise UsageError("missing '-o' FILE to make, or --proposals FILE to look at")
-        if self.recall and not dataset_given:
-            raise UsageError(f"--recall needs objects to be covered: give a data set by {format_flags()}")
-        for name, given in (("--json", self.as_json), ("--plot", self.plot)):
-            if given and not self.recall:
-                raise UsageError(f"{name} is for the figures of --recall: give that too")
-        if self.plot and self.plot.suffix != ".png":
-            raise UsageError(f"--plot {self.plot}: plots are written as .png")
-        for name, file in (("--plot", self.plot), ("--save-dir", self.save_dir and self.save_dir / "*")):
-            try:
-                if file:
-                    check_writable(file)
-            except DataError as error:
-                raise UsageError(f"{name} {error}") from error
-
-    def converts(self, output: Path | None) -> bool:
-        """Whether a file is to be made of another one, and nothing else, for which no image is needed."""
-        return bool(self.proposals and output) and not self.recall and self.save_dir is None
-
-    def check_images(self, items: Sequence[Item]) -> None:
-        """Refuse a picture that would replace an image.
-
-        Raises:
-            DataError: --save-dir is the images' own folder.
-        """
-        if self.save_dir:
-            picture_paths([item.path for item in items], self.save_dir)
-
-    def run(self, items: Sequence[Item], dataset: Dataset | None, output: Path | None, config: ProposalConfig) -> None:
-        """Measure and draw.
-
-        Args:
-            items: the images.
-            dataset: the same with objects, where there are any.
-            output: the proposal file that was made, if one was.
-            config: how, where the file itself does not say.
-
-        Raises:
-            DataError: the proposal file does not fit the images, or a file cannot be written.
-        """
-        if not self.recall and self.save_dir is None:
-            return
-        file = open_proposals(self.proposals or output, items)
-        if dataset and self.recall:
-            coverage = measure_coverage(dataset, file, config.max_proposals, progress_bar("recall"))
-            report_coverage(dataset, file, coverage, self.as_json, self.plot)
-        if self.save_dir:
-            mode = file.meta.get("mode")
-            mode = mode if mode in MODES else config.mode
-            save_pictures(items, dataset.classes if dataset else (), file, mode, self.save_dir)
+    proposals: Path | None = setting(None, "Measure, draw or convert these proposals; none are made.", metavar="FILE")
+    recall: bool = setting(False, "Measure how well the proposals cover the objects.")
+    as_json: bool = setting(False, "Print JSON on stdout, and nothing else there.", option="json")
+    plot: Path | None = setting(None, "Draw the figures of --recall.", metavar="FILE.png")
+    save_dir: Path | None = setting(None, "Write pictures of the segments and the best boxes.", metavar="DIR")
 
 
-def report_options(command: F) -> F:
-    """--proposals, --recall, --json, --plot and --save-dir, as one `ReportOptions` named `report`."""
+def check_report(report: ReportOptions, output: Path | None, dataset_given: bool) -> None:
+    """Refuse what cannot be done, before anything is.
 
-    def gather(proposals, recall, as_json, plot, save_dir, **others):
-        return command(report=ReportOptions(proposals, recall, as_json, plot, save_dir), **others)
+    Args:
+        report: what is wanted.
+        output: the proposal file to write, if one is.
+        dataset_given: whether there are objects.
 
-    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
-    gather.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    for option in (
-        click.option("--save-dir", type=PATH, metavar="DIR", help="Write pictures of the segments and the best boxes."),
-        click.option("--plot", type=PATH, metavar="FILE.png", help="Draw the figures of --recall."),
-        json_option,
-        click.option("--recall", is_flag=True, help="Measure how well the proposals cover the objects."),
-        click.option("--proposals", type=PATH, metavar="FILE", help="Measure, draw or convert these; none are made."),
-    ):
-        gather = option(gather)
-    return gather  # type: ignore[return-value]
+    Raises:
+        UsageError: options that do not go together, or a file that could not be written.
+    """
+    if report.proposals:
+        known_suffix(report.proposals)
+        context = click.get_current_context()
+        for name in MAKING:
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise UsageError(f"--{name.replace('_', '-')} is for making proposals; --proposals has them already")
+        if not report.recall and report.save_dir is None and output is None:
+            raise UsageError("what to do with --proposals? give --recall, --save-dir, or -o FILE to convert them")
+    elif output is None:
+        raise UsageError("missing '-o' FILE to make, or --proposals FILE to look at")
+    if report.recall and not dataset_given:
+        raise UsageError(f"--recall needs objects to be covered: give a data set by {format_flags()}")
+    for name, given in (("--json", report.as_json), ("--plot", report.plot)):
+        if given and not report.recall:
+            raise UsageError(f"{name} is for the figures of --recall: give that too")
+    if report.plot and report.plot.suffix != ".png":
+        raise UsageError(f"--plot {report.plot}: plots are written as .png")
+    for name, file in (("--plot", report.plot), ("--save-dir", report.save_dir and report.save_dir / "*")):
+        try:
+            if file:
+                check_writable(file)
+        except DataError as error:
+            raise UsageError(f"{name} {error}") from error
+
+
+def only_converts(report: ReportOptions, output: Path | None) -> bool:
+    """Whether a file is to be made of another one, and nothing else, for which no image is needed."""
+    return bool(report.proposals and output) and not report.recall and report.save_dir is None
+
+
+def check_pictures(report: ReportOptions, items: Sequence[Item]) -> None:
+    """Refuse a picture that would replace an image.
+
+    Raises:
+        DataError: --save-dir is the images' own folder.
+    """
+    if report.save_dir:
+        picture_paths([item.path for item in items], report.save_dir)
+
+
+def make_report(
+    report: ReportOptions,
+    items: Sequence[Item],
+    dataset: Dataset | None,
+    output: Path | None,
+    config: ProposalConfig,
+) -> None:
+    """Measure and draw.
+
+    Args:
+        report: what is wanted.
+        items: the images.
+        dataset: the same with objects, where there are any.
+        output: the proposal file that was made, if one was.
+        config: how, where the file itself does not say.
+
+    Raises:
+        DataError: the proposal file does not fit the images, or a file cannot be written.
+    """
+    if not report.recall and report.save_dir is None:
+        return
+    file = open_proposals(report.proposals or output, items)
+    if dataset and report.recall:
+        coverage = measure_coverage(dataset, file, config.max_proposals, progress_bar("recall"))
+        report_coverage(dataset, file, coverage, report.as_json, report.plot)
+    if report.save_dir:
+        modes = (file.meta.get("mode"), config.mode, ProposalConfig.mode)
+        mode = next(mode for mode in modes if mode in MODES)  # other searches have no segments
+        save_pictures(items, dataset.classes if dataset else (), file, mode, report.save_dir)
 
 
 def report_coverage(dataset: Dataset, file: Proposals, coverage: Coverage, as_json: bool, plot: Path | None) -> None:
@@ -216,6 +210,8 @@ def save_pictures(items: Sequence[Item], classes: Sequence[str], file: Proposals
 
     Difficult objects are left out, as in `measure_coverage`; where no object is known, the first proposals are drawn.
     """
+    from proposals import segments  # compiled, which no other report waits for
+
     targets = picture_paths([item.path for item in items], folder)
     for item in progress_bar("pictures")(items):
         image = load_image(item.path)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from frcnn_cli.commands.console import err, out
-from frcnn_cli.commands.options import pick_device
 from frcnn_cli.commands.train_call import TrainCall, TrainCommand
 from frcnn_cli.commands.train_config import CONFIG_FILE, write_config
 from frcnn_cli.commands.train_data import Part, load_data
+from frcnn_cli.engine.devices import pick_device
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.run_files import MODEL_FILE, STATE_FILE
 from frcnn_cli.errors import DataError, Interrupted, UsageError
@@ -39,28 +39,32 @@ def train(call: TrainCall) -> None:
 
     \b
     frcnn train --voc birds --val-split val --output run
-    frcnn train --voc VOCdevkit/VOC2007 --split trainval --val-split test --output run --recipe paper
+    frcnn train --voc VOCdevkit/VOC2007 --split trainval --val-split test --output run --backbone vgg16 --allow-download
     frcnn train --coco train.json --images photos --output run --short-side 400 --epochs 8
     frcnn train --resume run
     frcnn train --config run/config.toml --lr 0.0005 --output run2
     frcnn train --voc VOCdevkit/VOC2007 --split trainval --proposals voc07.npz --check
     torchrun --nproc-per-node 4 -m frcnn_cli train --voc VOCdevkit/VOC2007 --split trainval --output run \\
-      --images-per-batch 8 --rois-per-batch 512 --lr 0.004 --iterations 10000 --steps 7500
+      --backbone vgg16 --allow-download --images-per-batch 8 --rois-per-batch 512 --lr 0.004 \\
+      --iterations 10000 --steps 7500
     """
     if call.task.plot:
         _draw(call.task.plot)
         return
     _check_processes(call)
-    begun = _begun(call)
-    start = begun or _initial(call)
-    parts = load_data(call.data, call.lists, call.task.output, begun.classes if begun else None, call.training.seed)
+    if call.machine.device not in ("auto", "cpu"):  # which are there, and torch takes its time to say so
+        pick_device(call.machine.device)
+    latest = _latest_model(call)
+    start = latest or _initial_detector(call)
+    parts = load_data(call.data, call.lists, call.task.output, latest.classes if latest else None, call.training.seed)
     _report_warnings(parts)
     if call.task.check:
         _report_sound(parts)
         return
     call = call.for_data(parts[0].dataset)
+    _check_length(call, latest)
     device = pick_device(call.machine.device)
-    run = _first_or_next(call, parts, start or _initial(call), resume=begun is not None)
+    run = _build_or_restore(call, parts, start or _initial_detector(call), resume=latest is not None)
     _report_start(call, run, parts[0].dataset, device)
     _train(call, run, parts, device)
     _report_end(call, run)
@@ -80,22 +84,32 @@ def _check_processes(call: TrainCall) -> None:
         )
 
 
-def _begun(call: TrainCall) -> Checkpoint | None:
-    """The latest model of the run to go on with, if there is one."""
+def _latest_model(call: TrainCall) -> Checkpoint | None:
+    """The latest model of the run to go on with, if it has saved one."""
     output = call.task.output
     if call.task.resume:
-        from frcnn_cli.engine.beginning import begun_run
+        from frcnn_cli.engine.beginning import latest_model
 
-        begun = begun_run(output)
-        if begun is not None:
-            call.check_lasting(begun)
-        return begun
+        latest = latest_model(output)
+        if latest is not None:
+            call.check_lasting(latest)
+        return latest
     if output is not None and (output / STATE_FILE).exists():
         raise UsageError(f"--output {output}: holds a run already; --resume it, or choose another folder")
     return None
 
 
-def _initial(call: TrainCall) -> Checkpoint | None:
+def _check_length(call: TrainCall, latest: Checkpoint | None) -> None:
+    """Refuse to end a run before where it is, and say it where there is nothing left to do."""
+    done, wanted = latest.training["iteration"] if latest else 0, call.training.iterations
+    if done > wanted:
+        raise UsageError(f"--iterations {wanted}: the run in {call.task.output} has done {done} already")
+    if done == wanted:
+        line = f"{call.task.output}: all {done} iterations are done; a larger number of --iterations goes on"
+        err.print(line, markup=False)
+
+
+def _initial_detector(call: TrainCall) -> Checkpoint | None:
     """The detector to start from, if there is one."""
     if call.model.init is None:
         return None
@@ -104,16 +118,14 @@ def _initial(call: TrainCall) -> Checkpoint | None:
     return initial_detector(call.model.init)
 
 
-def _first_or_next(call: TrainCall, parts: Sequence[Part], start: Checkpoint | None, resume: bool) -> Run:
+def _build_or_restore(call: TrainCall, parts: Sequence[Part], start: Checkpoint | None, resume: bool) -> Run:
     """Build or restore the run. What can fail at once comes before the proposals, which may take hours."""
     from frcnn_cli.engine.beginning import begin_run, first_model, resume_run
 
     dataset, output = parts[0].dataset, call.task.output
     first = first_model(call.model, call.training, dataset.classes, start)
-    if first.anew:
-        err.print("the classes are not those of --init: the last two layers start anew")
-    if first.fully_connected:
-        err.print(first.fully_connected, markup=False)
+    for line in first.remarks:
+        err.print(line, markup=False)
     _open_folder(call)
     for part in parts:
         part.make_proposals(call.lists)
@@ -143,12 +155,12 @@ def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> Non
     from frcnn_cli.engine.trainer import Validation
     from frcnn_cli.engine.trainer import train as run_training
 
-    if device == "cpu":
+    if device.startswith("cpu"):
         keep_freed_memory()
     learning, *others = parts
     validation = Validation(others[0].dataset, others[0].proposals) if others else None
     try:
-        with TrainingDisplay(run.config.iterations, run.iteration) as display:
+        with TrainingDisplay(run.config.iterations) as display:
             run_training(
                 run,
                 learning.dataset,
@@ -183,8 +195,7 @@ def _report_sound(parts: Sequence[Part]) -> None:
 
 def _report_start(call: TrainCall, run: Run, dataset: Dataset, device: str) -> None:
     if call.recipe.name:
-        recipe = f"recipe {call.recipe.name}: {call.recipe.about}"
-        err.print(f"{recipe}; {run.config.iterations} iterations from {call.model.weights}", markup=False)
+        err.print(f"{call.recipe}; {run.config.iterations} iterations from {call.model.weights}", markup=False)
     err.print(
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
         f"on {device}: iterations {run.iteration + 1} to {run.config.iterations}",

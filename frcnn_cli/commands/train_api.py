@@ -40,7 +40,7 @@ def train(**options: Any) -> Detector | None:
         return None
     from frcnn_cli.engine.detector import Detector
 
-    return Detector.load(context.params["output"] / MODEL_FILE)
+    return Detector.load((context.params["output"] or context.params["resume"]) / MODEL_FILE)
 
 
 def _arguments(options: dict[str, Any]) -> Iterable[str]:
@@ -57,6 +57,8 @@ def _arguments(options: dict[str, Any]) -> Iterable[str]:
             names = option.opts if value else option.secondary_opts
             yield from names[:1]
         elif option.nargs > 1:
+            if not isinstance(value, (list, tuple)) or len(value) != option.nargs:
+                raise UsageError(f"{name}: {value!r} is not a list of {option.nargs} numbers")
             yield from (option.opts[0], *map(str, value))
         else:
             text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

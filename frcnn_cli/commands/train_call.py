@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,29 @@ from click.core import ParameterSource
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, dataset_parameters
 from frcnn_cli.commands.fields import setting_options
 from frcnn_cli.commands.train_config import use_config, use_run
-from frcnn_cli.commands.train_options import GROUPS, TABLES, Length, Lists, Machine, Task, table_of
+from frcnn_cli.commands.train_options import TABLES, Length, Lists, Machine, Task, table_of
 from frcnn_cli.commands.train_recipe import Recipe, read_recipe, recipe_for
+from frcnn_cli.core.backbones import BACKBONES
+from frcnn_cli.core.normalisation import NORMALISATIONS
+from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.model_config import BUILDING, BUNDLED, ModelConfig
 from frcnn_cli.engine.training_config import TrainingConfig, iterations_of
-from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.errors import MissingFile, UsageError
 from frcnn_cli.settings import build, flat, leaves, value_at
 
 if TYPE_CHECKING:
     from frcnn_cli.engine.checkpoint import Checkpoint
+
+GROUPS = {
+    "task": Task,
+    "lists": Lists,
+    "model": ModelConfig,
+    "length": Length,
+    "training": TrainingConfig,
+    "machine": Machine,
+}
+"""All options but those that say where the data lie, in the order of --help."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +53,7 @@ class TrainCall:
         recipe: what the values are from that nobody has decided.
         named: the options on the command line.
         decided: those, and the ones that a file of --config or --resume holds.
-        places: the values of the options that `data` is made of.
+        as_given: values that config.toml keeps as they came: where the data lie, and N of region-wise sampling.
     """
 
     data: DatasetOptions
@@ -53,7 +66,7 @@ class TrainCall:
     recipe: Recipe = field(default_factory=Recipe)
     named: frozenset[str] = frozenset()
     decided: frozenset[str] = frozenset()
-    places: Mapping[str, Any] = field(default_factory=dict)
+    as_given: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, ctx: click.Context) -> TrainCall:
@@ -67,83 +80,118 @@ class TrainCall:
         data = DatasetOptions.of(ctx)
         named = frozenset(name for name in ctx.params if _is_named(ctx, name))
         decided = named | frozenset(ctx.default_map or ())
-        recipe = recipe_for(ctx)
-        values = {**ctx.params, **{name: value for name, value in recipe.values.items() if name not in decided}}
-        if _rank("iterations", named, decided, recipe) > _rank("epochs", named, decided, recipe):
-            values["epochs"] = None
-        elif {"iterations", "epochs"} <= decided:
-            raise UsageError("--iterations and --epochs both say how long to train; give one of the two")
-        if values["resume"] and "output" not in named:
+        recipe = recipe_for(ctx, named, decided)
+        values = {**ctx.params, **recipe.values}
+        _settle_length(values, (named, decided - named, frozenset(recipe.values)))
+        if values["resume"]:
             values["output"] = values["resume"]
-        _check_images_per_batch(values, named)
-        groups = (build(group, values) for group in GROUPS)
-        own = {name for group in GROUPS for name in flat(group())}
-        places = {name: value for name, value in ctx.params.items() if name not in own}
-        call = cls(data, *groups, recipe, named, decided, places)
+        elif named & set(BUILDING) and "init" not in named:
+            values["init"] = None  # of a file: an option that says how a model is built asks for a new one
+        _check_values(values, named)
+        groups = {name: build(group, values) for name, group in GROUPS.items()}
+        own = {leaf.name for group in GROUPS.values() for leaf in leaves(group)}
+        as_given = {name: value for name, value in ctx.params.items() if name not in own}
+        call = cls(data, **groups, recipe=recipe, named=named, decided=decided, as_given=as_given)
         call._check()
-        return call
+        return replace(call, as_given={**as_given, "images_per_batch": values["images_per_batch"]})
 
     def for_data(self, dataset: Dataset) -> TrainCall:
         """The same with what depends on the data settled: the number of iterations, and the detector to start from."""
         training, model = self.training, self.model
         if self.length.epochs:
-            count = iterations_of(self.length.epochs, len(dataset), training.sampling.images_per_batch)
-            least = 1 if "epochs" in self.decided else self.recipe.least_iterations
-            training = replace(training, iterations=max(count, least))
+            training = self._of_epochs(self.length.epochs, len(dataset))
         if self.recipe.start_from_bundled and not self.decided & {"init", *BUILDING} and _is_known(dataset.classes):
             model = replace(model, init=BUNDLED)
         return replace(self, training=training, model=model, length=Length())
 
     def values(self) -> dict[str, Any]:
         """Every option's value by the name of its parameter, as config.toml holds them."""
-        groups = (self.task, self.lists, self.model, self.length, self.training, self.machine)
-        values = {**self.places, **{name: value for group in groups for name, value in flat(group).items()}}
-        return {**values, "recipe": self.recipe_name}
+        groups = [flat(getattr(self, name)) for name in GROUPS]
+        values = {name: value for group in groups for name, value in group.items()}
+        return {**values, **self.as_given, "recipe": self.recipe_name}
 
     @property
     def recipe_name(self) -> str | None:
         """The recipe of the run, which a resumed one has from its config.toml."""
-        return self.task.recipe or self.recipe.name or None
+        return self.recipe.name or self.task.recipe
 
-    def check_lasting(self, begun: Checkpoint) -> None:
+    def check_lasting(self, latest: Checkpoint) -> None:
         """Refuse to change what the state of a run is made for, on the command line or in its config.toml.
 
         Raises:
             UsageError: an option differs from what the run was begun with.
         """
-        from frcnn_cli.core.backbones import NORMALISATIONS
-
-        normalisations = {normalisation: name for name, normalisation in NORMALISATIONS.items()}
+        names = {normalisation: name for name, normalisation in NORMALISATIONS.items()}
         made_with = {
-            **begun.training,
-            **asdict(begun.architecture),
-            "normalisation": normalisations.get(begun.normalisation, "another"),
+            **latest.training,
+            **asdict(latest.architecture),
+            "normalisation": names.get(latest.normalisation, "another"),
         }
         for group in (self.model, self.training):
             for leaf in leaves(type(group)):
                 if not leaf.about.lasting or leaf.name not in self.decided:
                     continue
-                value, before = value_at(group, leaf.path), made_with.get(leaf.path[0], leaf.default)
+                value = value_at(group, leaf.path)
+                try:
+                    before = value_at(made_with, leaf.path)
+                except KeyError:  # an option that is newer than the run
+                    before = leaf.default
                 if value != before:
                     flag = f"--{leaf.key} {value}"
                     raise UsageError(f"{flag}: the run in {self.task.output} was begun with {before}")
 
+    def _of_epochs(self, epochs: float, images: int) -> TrainingConfig:
+        """The recipe for so many passes over the images; steps that nobody named keep their place in the run."""
+        training, schedule = self.training, self.training.schedule
+        count = iterations_of(epochs, images, training.sampling.images_per_batch)
+        if "epochs" not in self.decided:
+            count = max(count, self.recipe.least_iterations)
+        if "steps" not in self.decided:
+            steps = tuple(max(round(step * count / training.iterations), 1) for step in schedule.steps)
+            schedule = replace(schedule, steps=steps)
+        return replace(training, iterations=count, schedule=schedule)
+
     def _check(self) -> None:
         """Refuse options that do not go together, or that would have no effect."""
-        task, sampling = self.task, self.training.sampling
-        if task.resume:
+        if self.task.resume:
             why = "--resume goes on in its own folder, from its own state"
             self._refuse(("output", "init", "config", "recipe"), why)
-        elif task.output is None and not (task.check or task.plot):
+        elif self.task.output is None and not (self.task.check or self.task.plot):
             raise UsageError("where to? give --output DIR, or --resume DIR")
         if self.model.init:
             self._refuse(BUILDING, "the model of --init is as it is")
-        if sampling.rois_per_batch < sampling.images_per_batch:
-            raise UsageError("--rois-per-batch must be at least --images-per-batch: each image gives one RoI or more")
-        files = ((self.model.init, (BUNDLED,)), (self.model.backbone_weights, ("imagenet", "none")))
-        for file, words in files:
-            if file is not None and file not in words and not Path(file).is_file():
-                raise DataError(f"{file}: no such file")
+        if self.training.schedule.kind == "cosine":
+            self._refuse(("steps",), "the learning rate falls along a cosine; --schedule step has steps")
+        if self.training.optimizer == "adamw":
+            self._refuse(("momentum",), "AdamW has none; --optimizer sgd has")
+        self._check_lists()
+        if not self.task.resume:  # whose state has the weights
+            self._check_weights()
+
+    def _check_lists(self) -> None:
+        """Refuse a way to name what to measure on that belongs to another format."""
+        if not self.data.given:
+            return
+        form = self.data.format
+        own = "--val-split NAME" if FORMATS[form].lists else f"--val-{form} {FORMATS[form].metavar}"
+        others = {f"val_{name}" for name, other in FORMATS.items() if name != form and not other.lists}
+        if not FORMATS[form].lists:
+            others.add("val_split")
+        self._refuse(others, f"what to measure on is named by {own} beside --{form}")
+
+    def _check_weights(self) -> None:
+        """Find out at once that the weights to start from are not to be had."""
+        init, name, weights = self.model.init, self.model.backbone, self.model.backbone_weights
+        if init is not None:
+            if init != BUNDLED and not Path(init).is_file():
+                raise MissingFile(f"{init}: no such file")
+        elif weights not in ("imagenet", "none"):
+            if not Path(weights).is_file():
+                raise MissingFile(f"{weights}: no such file (--backbone-weights takes imagenet, none or a file)")
+        elif weights == "imagenet" and name in BACKBONES:
+            config = BACKBONES[name].config
+            if not (config.bundled or self.model.allow_download):
+                raise UsageError(config.needs_download(name))
 
     def _refuse(self, names: Iterable[str], why: str) -> None:
         for name in names:
@@ -155,7 +203,7 @@ class TrainCommand(DatasetCommand):
     """A command that gets a `TrainCall`, and whose help shows its options under the tables of config.toml."""
 
     def __init__(self, *args: Any, params: list[click.Parameter], **attributes: Any) -> None:
-        options = setting_options(*GROUPS)
+        options = setting_options(*GROUPS.values())
         for option in options:
             if option.name in CALLBACKS:  # before the others, to which they give defaults
                 option.is_eager, option.callback = True, CALLBACKS[option.name]
@@ -169,14 +217,12 @@ class TrainCommand(DatasetCommand):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under the tables of config.toml, with the recipe `auto` beside the defaults."""
-        auto = read_recipe("auto", ctx).values
-        sections: dict[str, list[tuple[str, str]]] = dict.fromkeys(("Options", *map("[{}]".format, TABLES)), ())
-        for param in [*self.params, self.get_help_option(ctx)]:
-            table = table_of(param) if param in self.params else None
-            name, text = param.get_help_record(ctx)
-            if param.name in auto:
-                text = text.replace("  [", f"  [auto: {param.typed(auto[param.name])}; ")
-            sections[f"[{table}]" if table else "Options"] += ((name, text),)
+        ctx.meta["recipe auto"] = read_recipe("auto", ctx).values
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], **{f"[{table}]": [] for table in TABLES}}
+        params = self.get_params(ctx)
+        for param in params:
+            table = None if param not in self.params else table_of(param)
+            sections[f"[{table}]" if table else "Options"].append(param.get_help_record(ctx))
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
@@ -189,17 +235,31 @@ def _is_named(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _check_images_per_batch(values: Mapping[str, Any], named: frozenset[str]) -> None:
+def _settle_length(values: dict[str, Any], layers: Sequence[frozenset[str]]) -> None:
+    """Keep one of iterations and epochs: that of the first layer which names either.
+
+    Raises:
+        UsageError: a layer names both.
+    """
+    for layer in layers:
+        found = layer & {"iterations", "epochs"}
+        if len(found) == 2:
+            raise UsageError("--iterations and --epochs both say how long to train; give one of the two")
+        if found:
+            if "iterations" in found:
+                values["epochs"] = None
+            return
+
+
+def _check_values(values: Mapping[str, Any], named: frozenset[str]) -> None:
+    """Refuse numbers of images and RoIs that do not go together."""
     images, rois = values["images_per_batch"], values["rois_per_batch"]
-    if values["sampling"] == "region-wise" and "images_per_batch" in named and images != rois:
-        raise UsageError(
-            f"--images-per-batch {images}: with --sampling region-wise each of the {rois} RoIs is from another image"
-        )
-
-
-def _rank(name: str, named: frozenset[str], decided: frozenset[str], recipe: Recipe) -> int:
-    """How much an option's value counts: the command line over a file, a file over a recipe, that over a default."""
-    return (name in named) + (name in decided) + (name in decided or name in recipe.values)
+    if values["sampling"] == "region-wise":
+        if "images_per_batch" in named and images != rois:
+            why = f"with --sampling region-wise each of the {rois} RoIs is from another image"
+            raise UsageError(f"--images-per-batch {images}: {why}")
+    elif rois < images:
+        raise UsageError("--rois-per-batch must be at least --images-per-batch: each image gives one RoI or more")
 
 
 def _is_known(classes: Iterable[str]) -> bool:

@@ -20,7 +20,7 @@ from frcnn_cli.commands.fields import Numbers, SettingOption
 from frcnn_cli.commands.train_options import TABLES, table_of
 from frcnn_cli.engine.model_config import BUILDING
 from frcnn_cli.errors import DataError, UsageError
-from frcnn_cli.files import atomic_write, reason
+from frcnn_cli.files import atomic_write, read_text, reason
 
 CONFIG_FILE = "config.toml"
 
@@ -68,11 +68,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         DataError: the file is missing, cannot be read, or is not TOML.
     """
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+        return tomlkit.parse(read_text(path)).unwrap()
     except TOMLKitError as error:
         raise DataError(f"{path}: not TOML ({reason(error)})") from error
 
@@ -88,10 +84,12 @@ def checked_values(path: Path, tables: Mapping[str, Any], ctx: click.Context) ->
     values = {}
     for table, content in tables.items():
         if table == "version":
-            if content != VERSION:
+            if type(content) is not int or content != VERSION:
                 raise UsageError(f"{path}: version {content} of the file; this program reads {VERSION}")
             continue
-        if table not in TABLES or not isinstance(content, dict):
+        if table in TABLES and not isinstance(content, dict):
+            raise UsageError(f"{path}: {table}: not one of the tables, which has one name in brackets, [{table}]")
+        if table not in TABLES:
             names = ", ".join(f"[{name}]" for name in TABLES)
             raise UsageError(f"{path}: {table}: not one of the tables, which are {names}")
         for key, value in content.items():
@@ -133,7 +131,11 @@ def write_config(path: Path, options: Sequence[click.Parameter], values: Mapping
         table.add(tomlkit.nl())
         document.add(name, table)
     with atomic_write(path) as temporary:
-        temporary.write_text(tomlkit.dumps(document).rstrip("\n") + "\n", encoding="utf-8")
+        try:
+            temporary.write_text(tomlkit.dumps(document).rstrip("\n") + "\n", encoding="utf-8")
+        except UnicodeEncodeError as error:
+            near = error.object[max(error.start - 40, 0) : error.end]
+            raise DataError(f"{path}: cannot be written (a name in it is no UTF-8: {near!r})") from error
 
 
 def _tables(options: Sequence[click.Parameter]) -> dict[str, str]:
@@ -160,8 +162,13 @@ def _checked(option: click.Option, value: Any, ctx: click.Context) -> Any:
     """
     fits, wanted = _form(option)
     if not fits(value):
-        raise click.BadParameter(f"{tomlkit.item(value).as_string()} is not {wanted}")
+        raise click.BadParameter(f"{as_toml(value)} is not {wanted}")
     return option.process_value(ctx, value)
+
+
+def as_toml(value: Any) -> str:
+    """A value as a file of TOML says it, in one line."""
+    return " ".join(tomlkit.item(value).as_string().split())
 
 
 def _form(option: click.Option) -> tuple[Callable[[Any], bool], str]:

@@ -17,7 +17,7 @@ from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.samples import Dataset, divide, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
-from frcnn_cli.engine.proposer import ProposalConfig
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, DatasetFaults
 from frcnn_cli.metrics.proposal_recall import Coverage
 
@@ -64,7 +64,7 @@ class Part:
             DataError: they cannot be made, or those that another part has made there do not fit.
         """
         if self.proposals is None and not has_proposals(self.path):
-            err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
+            err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first", markup=False)
             config = ProposalConfig(lists.mode, lists.max_proposals)
             make_proposals(list(self.dataset.records), self.path, config, lists.workers or default_workers())
         if self.proposals is None:

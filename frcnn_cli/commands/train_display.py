@@ -15,9 +15,8 @@ from frcnn_cli.engine.run_folder import Progress
 class TrainingDisplay:
     """An `Observer` of the trainer that writes to stderr."""
 
-    def __init__(self, iterations: int, start: int) -> None:
+    def __init__(self, iterations: int) -> None:
         self.iterations = iterations
-        self.start = start
         self._live = (
             Live(Text("the first iterations ..."), console=err, auto_refresh=False) if err.is_terminal else None
         )
@@ -46,7 +45,7 @@ class TrainingDisplay:
 
     def message(self, text: str) -> None:
         """Print a line that stays."""
-        err.print(text)
+        err.print(text, markup=False)
 
     def _panel(self, progress: Progress) -> Group:
         values = progress.values

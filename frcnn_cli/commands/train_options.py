@@ -8,10 +8,8 @@ from pathlib import Path
 import click
 
 from frcnn_cli.commands.fields import SettingOption
-from frcnn_cli.engine.model_config import ModelConfig
-from frcnn_cli.engine.training_config import TrainingConfig
+from frcnn_cli.engine.sources import SEARCHES
 from frcnn_cli.settings import setting
-from proposals import MODES
 
 RECIPES = ("auto", "paper")
 """The recipes of the package, by the names of their files in ``frcnn_cli/recipes``."""
@@ -77,7 +75,7 @@ class Lists:
         shown_default="DIR/proposals-SPLIT.npz",
     )
     val_proposals: Path | None = setting(None, "Likewise, of the images to measure on.", table="data", metavar="FILE")
-    mode: str = setting("fast", "How closely selective search looks.", table="data", choices=MODES)
+    mode: str = setting("fast", "How closely selective search looks.", table="data", choices=SEARCHES)
     max_proposals: int = setting(2000, "The most proposals of an image.", table="data", least=1)
     workers: int | None = setting(
         None, "Processes that make proposals.", table="data", least=1, shown_default="one a core"
@@ -93,7 +91,7 @@ class Length:
     """
 
     epochs: float | None = setting(
-        None, "Passes over the images, in the place of --iterations.", table="optimizer", above=0
+        None, "Passes over the images, in the place of --iterations.", table="optimizer", above=0, most=1e6
     )
 
 
@@ -108,10 +106,6 @@ class Machine:
 
     device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", table="run", metavar="DEVICE")
     loaders: int = setting(1, "Processes that prepare batches.", table="run", least=0)
-
-
-GROUPS = (Task, Lists, ModelConfig, Length, TrainingConfig, Machine)
-"""All options but those that say where the data lie, in the order of --help."""
 
 
 TABLES = ("data", "model", "sampling", "images", "optimizer", "run")

@@ -131,14 +131,27 @@ class FastRCNN(nn.Module):
 
     @torch.inference_mode()
     def score(self, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Class probabilities and box deltas of one image's RoIs, each set of feature cells computed once.
+        """Class probabilities and box deltas of one image's RoIs.
+
+        Args:
+            image: Tensor[3, H, W], normalised.
+            boxes: Tensor[K, 4] in pixels of `image`.
+
+        Returns:
+            Tensor[K, 1 + C], rows sum to 1, and Tensor[K, C, 4].
+        """
+        return self.score_on(self.backbone(image[None]), boxes)
+
+    @torch.inference_mode()
+    def score_on(self, features: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The same on an image's features that are there already, each set of feature cells computed once.
 
         RoIs whose corners round to the same cells see the same features; they share one pass through the head
         (the paper's code does so too) and differ again when the deltas are applied.
 
         Args:
-            image: Tensor[3, H, W], normalised.
-            boxes: Tensor[K, 4] in pixels of `image`.
+            features: Tensor[1, channels, h, w], of the backbone.
+            boxes: Tensor[K, 4] in pixels of the image.
 
         Returns:
             Tensor[K, 1 + C], rows sum to 1, and Tensor[K, C, 4].
@@ -148,7 +161,7 @@ class FastRCNN(nn.Module):
         cells = torch.floor(boxes / stride + 0.5)
         unique, inverse = torch.unique(cells, dim=0, return_inverse=True)
         rois = torch.cat((unique.new_zeros(len(unique), 1), unique * stride), dim=1)
-        logits, deltas = self(image[None], rois)
+        logits, deltas = self.head(self.roi_pool(features, rois))
         return logits.softmax(dim=1)[inverse], deltas[inverse]
 
 

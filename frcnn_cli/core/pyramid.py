@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from frcnn_cli.core.boxes import area, flip, flip_deltas
@@ -28,8 +29,26 @@ def assign_levels(boxes: Tensor, factors: Tensor) -> Tensor:
     return (area(boxes)[:, None] * factors.square() - USUAL_AREA).abs().argmin(dim=1)
 
 
-def score_both_ways(model: FastRCNN, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """`FastRCNN.score`, averaged with what the mirrored image gives; arguments and result are the same."""
-    probabilities, deltas = model.score(image, boxes)
-    mirrored_probabilities, mirrored_deltas = model.score(image.flip(-1), flip(boxes, image.shape[-1]))
-    return (probabilities + mirrored_probabilities) / 2, (deltas + flip_deltas(mirrored_deltas)) / 2
+class View:
+    """An image at one size, and in the mirror if wanted, whose features are computed once for all RoIs.
+
+    Args:
+        model: in evaluation mode.
+        image: Tensor[3, H, W], normalised.
+        mirrored: whether to look at the mirrored image too.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: FastRCNN, image: Tensor, mirrored: bool = False) -> None:
+        self.model = model
+        self.width = image.shape[-1]
+        self.features = model.backbone(image[None])
+        self.mirrored = model.backbone(image.flip(-1)[None]) if mirrored else None
+
+    def score(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """As `FastRCNN.score`, averaged with what the mirrored image gives."""
+        probabilities, deltas = self.model.score_on(self.features, boxes)
+        if self.mirrored is None:
+            return probabilities, deltas
+        mirrored_probabilities, mirrored_deltas = self.model.score_on(self.mirrored, flip(boxes, self.width))
+        return (probabilities + mirrored_probabilities) / 2, (deltas + flip_deltas(mirrored_deltas)) / 2

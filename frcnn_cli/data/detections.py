@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,18 +17,20 @@ class Detections:
         boxes: float32 [N, 4], xyxy in pixels, continuous (width = x2 - x1).
         scores: float32 [N], in [0, 1].
         labels: int64 [N], 1 .. number of classes (0 is the background, which is never detected).
+        names: of the classes, one a detection; empty where nobody has named them (`named`).
 
     Other numeric types are converted. Two objects are equal only if they are the same object, as arrays have no single
     truth value.
 
     Raises:
         ValueError: wrong shapes or lengths, a number that is not finite, a score outside [0, 1], a label below 1 or
-            not an integer.
+            not an integer, or names that are not one a detection.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, dtype=np.float32)
@@ -45,6 +49,8 @@ class Detections:
             raise ValueError("scores must lie in [0, 1]")
         if (labels < 1).any():
             raise ValueError("labels must be 1 or more (0 is the background)")
+        if self.names and len(self.names) != len(boxes):
+            raise ValueError(f"{len(self.names)} names, but {len(boxes)} detections")
         # The only way to set a field of a frozen dataclass, and only here, before anybody has seen the object.
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "scores", scores)
@@ -53,7 +59,44 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def named(self, classes: Sequence[str]) -> Detections:
+        """The same, each with the name of its class.
+
+        Args:
+            classes: names of the labels 1, 2, ...
+        """
+        return replace(self, names=tuple(classes[label - 1] for label in self.labels.tolist()))
+
     @classmethod
     def empty(cls) -> Detections:
         """An image where nothing was found."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall-clock time of one image; `proposals` is None where none were made for it."""
+
+    proposals: float | None
+    detection: float
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What was found in one image.
+
+    Attributes:
+        id: of the image in its data set and in files of proposals.
+        path: of its file.
+        width: in pixels.
+        height: likewise.
+        detections: with the names of their classes.
+        seconds: how long they took.
+    """
+
+    id: str
+    path: Path
+    width: int
+    height: int
+    detections: Detections
+    seconds: Seconds

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -89,12 +87,6 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.records)
-
-
-def coco_ids(images: Iterable[Any]) -> dict[str, int | str]:
-    """What COCO calls images, by their ids; those that it does not know, as files without annotations, are left out."""
-    found = ((image.id, getattr(image, "coco_id", None)) for image in images)
-    return {image_id: coco_id for image_id, coco_id in found if coco_id is not None}
 
 
 def divide(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:

@@ -26,6 +26,18 @@ def resize(image: np.ndarray, scale: float) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
+def scale_image(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scale an image for the network, and say what its boxes have to be multiplied with.
+
+    Returns:
+        `resize` of the image, and the ratio, float32 [4]: boxes in xyxy times this are boxes in pixels of the result.
+        Sides are whole pixels, so that its two directions differ a little.
+    """
+    height, width = image.shape[:2]
+    scaled = resize(image, scale)
+    return scaled, np.array((scaled.shape[1] / width, scaled.shape[0] / height) * 2, np.float32)
+
+
 def mirror(image: np.ndarray) -> np.ndarray:
     """Flip [H, W, 3] left to right."""
     return np.ascontiguousarray(image[:, ::-1])

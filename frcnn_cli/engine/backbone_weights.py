@@ -11,7 +11,7 @@ from torch import Tensor
 from frcnn_cli.core.backbones import find_backbone
 from frcnn_cli.core.backbones.network import Backbone
 from frcnn_cli.core.model import Head
-from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.errors import DataError, FrcnnError, UsageError
 from frcnn_cli.files import reason
 
 PREFIXES = ("", "features.", "body.", "backbone.body.")
@@ -57,12 +57,11 @@ def load_backbone_weights(
 def _imagenet_state(backbone: Backbone, name: str, allow_download: bool) -> dict[str, Tensor]:
     kind = find_backbone(name)
     if not (kind.config.bundled or allow_download):
-        raise UsageError(
-            f"ImageNet weights of {name} ({kind.config.source}) need a download: add --allow-download, or give a file "
-            "or 'none' to --backbone-weights"
-        )
+        raise UsageError(kind.config.needs_download(name))
     try:
         return kind.imagenet_state(backbone)
+    except FrcnnError:
+        raise
     except Exception as error:  # of a network, a file system, torch or a hub
         raise DataError(f"ImageNet weights of {name}: {kind.config.source}: {reason(error)}") from error
 

@@ -34,18 +34,16 @@ class Start:
         model: with the weights to learn from.
         normalisation: of its input.
         trained: whether it is a detector of the very classes that are to be learnt.
-        anew: whether it is a detector of other classes, whose two last layers start anew.
-        fully_connected: what fc6 and fc7 start from, in a line, where a classifier's could have been taken.
+        remarks: what a person should know of its weights, a line each.
     """
 
     model: FastRCNN
     normalisation: Normalisation
     trained: bool = False
-    anew: bool = False
-    fully_connected: str = ""
+    remarks: tuple[str, ...] = ()
 
 
-def begun_run(folder: Path) -> Checkpoint | None:
+def latest_model(folder: Path) -> Checkpoint | None:
     """The latest model of a run; None if it was stopped before it had saved anything, and begins anew.
 
     Raises:
@@ -93,7 +91,7 @@ def first_model(
         model.backbone, config.backbone, config.backbone_weights, config.allow_download, model.head
     )
     normalisation = NORMALISATIONS[config.normalisation] if config.normalisation else defaults.normalisation
-    return Start(model, normalisation, fully_connected=fully_connected)
+    return Start(model, normalisation, remarks=(fully_connected,) if fully_connected else ())
 
 
 def begin_run(
@@ -127,4 +125,5 @@ def _of_checkpoint(checkpoint: Checkpoint, training: TrainingConfig, classes: tu
     trained = checkpoint.classes == classes
     kept = {name: value.float() for name, value in checkpoint.state.items() if trained or not name.startswith(OUTPUTS)}
     model.load_state_dict(model.state_dict() | kept)
-    return Start(model, checkpoint.normalisation, trained=trained, anew=not trained)
+    remark = "the classes are not those of the detector to start from: its last two layers start anew"
+    return Start(model, checkpoint.normalisation, trained, () if trained else (remark,))

@@ -1,5 +1,7 @@
 """Checkpoints: one safetensors file with the tensors and, as JSON beside them, all that is needed to use them.
 
+The JSON names the kind of detector, which knows what its architecture is; everything else is the same for all kinds.
+
 Opening a checkpoint never runs code. float16 storage halves the file; a loaded model always computes in float32.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from frcnn_cli.core.backbones import Normalisation
-from frcnn_cli.core.model import Architecture, FastRCNN
-from frcnn_cli.core.svd import Decomposition, LowRankLinear, compress
+from frcnn_cli.core.normalisation import Normalisation
+from frcnn_cli.engine.detectors import DETECTORS, FAST_RCNN, Architecture
 from frcnn_cli.errors import DataError, UsageError
-from frcnn_cli.files import atomic_write
+from frcnn_cli.files import atomic_write, reason
 
 FORMAT = "frcnn-checkpoint"
 VERSION = 1
@@ -41,6 +42,7 @@ class Checkpoint:
         long_side: ... unless the longer would pass this.
         training: how it was made; not needed to use it.
         state: the model's tensors; bbox_pred answers in plain (not normalised) deltas.
+        kind: of detector, a name of `DETECTORS`.
     """
 
     architecture: Architecture
@@ -50,15 +52,16 @@ class Checkpoint:
     long_side: int
     training: dict[str, Any]
     state: dict[str, Tensor] = field(repr=False)
+    kind: str = FAST_RCNN
 
-    def build(self) -> FastRCNN:
+    def build(self) -> nn.Module:
         """The model, ready to detect, on the CPU in float32."""
-        model = deepcopy(_empty_model(self.architecture))
+        model = deepcopy(_empty_model(self.kind, self.architecture))
         state = {name: value.float() if value.is_floating_point() else value for name, value in self.state.items()}
         model.load_state_dict(state, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):
             # A backbone with buffers that a state dict leaves out; they are computed when it is built for real.
-            model = FastRCNN(self.architecture)
+            model = DETECTORS[self.kind].build(self.architecture)
             model.load_state_dict(state)
         return model.eval().to(memory_format=torch.channels_last)
 
@@ -77,6 +80,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype
     about = {
         "format": FORMAT,
         "version": VERSION,
+        "kind": checkpoint.kind,
         "architecture": asdict(checkpoint.architecture),
         "classes": list(checkpoint.classes),
         "normalisation": asdict(checkpoint.normalisation),
@@ -112,15 +116,19 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             raise KeyError("format")
         if about["version"] != VERSION:
             raise DataError(f"{path}: version {about['version']} of the format; this program reads {VERSION}")
+        kind = about.get("kind", FAST_RCNN)
+        if kind not in DETECTORS:
+            raise DataError(f"{path}: a detector of the kind {kind!r}; this program knows {', '.join(DETECTORS)}")
         norm = about["normalisation"]
         checkpoint = Checkpoint(
-            architecture=Architecture(**about["architecture"]),
-            classes=tuple(about["classes"]),
+            architecture=DETECTORS[kind].architecture(**about["architecture"]),
+            classes=tuple(map(_text, about["classes"])),
             normalisation=Normalisation(norm["order"], norm["scale"], tuple(norm["mean"]), tuple(norm["std"])),
-            short_side=about["short_side"],
-            long_side=about["long_side"],
+            short_side=_size(about["short_side"]),
+            long_side=_size(about["long_side"]),
             training=about["training"],
             state=state,
+            kind=kind,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: weights, but not a checkpoint of this program (no usable metadata)") from error
@@ -128,26 +136,40 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{value!r} is not a number of pixels")
+    return value
+
+
 def _check_tensors(checkpoint: Checkpoint, path: str | Path) -> None:
-    architecture = checkpoint.architecture
+    kind, architecture = checkpoint.kind, checkpoint.architecture
     try:
-        expected = {name: value.shape for name, value in _empty_model(architecture).state_dict().items()}
+        expected = {name: value.shape for name, value in _empty_model(kind, architecture).state_dict().items()}
     except UsageError as error:  # a backbone of another version of timm
         raise DataError(f"{path}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # what numbers that are none lead to
+        raise DataError(f"{path}: no {DETECTORS[kind].title} can be built as it describes ({reason(error)})") from error
     if {name: value.shape for name, value in checkpoint.state.items()} != expected:
-        raise DataError(f"{path}: the tensors are not those of a {architecture.backbone} Fast R-CNN as it describes")
+        raise DataError(f"{path}: the tensors are not those of the {DETECTORS[kind].title} that it describes")
     if len(checkpoint.classes) != architecture.num_classes:
         raise DataError(f"{path}: {len(checkpoint.classes)} class names, but {architecture.num_classes} classes")
 
 
 @lru_cache(maxsize=1)
-def _empty_model(architecture: Architecture) -> FastRCNN:
+def _empty_model(kind: str, architecture: Architecture) -> nn.Module:
     """A model without values, to look at and to copy; kept, as a file is first checked against it and then built.
 
     On the meta device nothing is allocated, and nothing is drawn at random, since everything is about to be replaced.
     """
     with torch.device("meta"), _Unfilled():
-        return FastRCNN(architecture)
+        return DETECTORS[kind].build(architecture)
 
 
 class _Unfilled(TorchFunctionMode):
@@ -157,31 +179,3 @@ class _Unfilled(TorchFunctionMode):
 
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         return args[0] if function in self.FILLS else function(*args, **(kwargs or {}))
-
-
-def compress_checkpoint(
-    checkpoint: Checkpoint, ranks: dict[str, int], decompositions: dict[str, Decomposition] | None = None
-) -> Checkpoint:
-    """Replace fully connected layers by two each (paper, section 3.1).
-
-    Args:
-        checkpoint: an uncompressed one.
-        ranks: ``fc6`` and / or ``fc7`` to the rank t of each.
-        decompositions: of these layers' weights, where they are known already.
-
-    Raises:
-        UsageError: a layer is compressed already, or a rank is out of range.
-    """
-    model = checkpoint.build()
-    changed: dict[str, int] = {}
-    for name, rank in ranks.items():
-        layer = getattr(model.head, name)
-        if isinstance(layer, LowRankLinear):
-            raise UsageError(f"{name} is compressed already (rank {layer.first.out_features})")
-        try:
-            setattr(model.head, name, compress(layer, rank, (decompositions or {}).get(name)))
-        except ValueError as error:
-            raise UsageError(f"--{name}: {error}") from error
-        changed[f"{name}_rank"] = rank
-    architecture = replace(checkpoint.architecture, **changed)
-    return replace(checkpoint, architecture=architecture, state=model.state_dict())

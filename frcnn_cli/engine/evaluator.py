@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from frcnn_cli.data.detections import Detections
-from frcnn_cli.data.proposals import Proposals
-from frcnn_cli.data.samples import Dataset, ImageRecord
-from frcnn_cli.engine.detector import DetectionConfig, Detector, detect_file
+from frcnn_cli.data.detections import Detections, ImageResult
+from frcnn_cli.data.samples import Dataset
+from frcnn_cli.engine.detection_config import EVALUATION, DetectionConfig
+from frcnn_cli.engine.detector import Detector, detect_file
 from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.errors import DataError
 from frcnn_cli.metrics.average_precision import ClassAP, VocMetric, evaluate
-
-EVALUATION = DetectionConfig(score_threshold=0.01, nms_threshold=0.3, max_detections=100)
-"""Low scores are kept: average precision looks at the whole ranking, not at one threshold."""
-
-Track = Callable[[Iterable[ImageRecord]], Iterable[ImageRecord]]
+from frcnn_cli.progress import Track, silent
 
 
 @dataclass(frozen=True)
@@ -27,24 +24,36 @@ class Evaluation:
 
     Attributes:
         ap: average precision by class.
-        detections: one an image, in the data set's order.
-        proposal_seconds: mean an image; None where proposals came from a file.
-        detection_seconds: mean an image.
+        results: one an image, in the data set's order; labels are those of the data set.
     """
 
     ap: ClassAP
-    detections: tuple[Detections, ...]
-    proposal_seconds: float | None
-    detection_seconds: float
+    results: tuple[ImageResult, ...]
+
+    @property
+    def detections(self) -> tuple[Detections, ...]:
+        """One an image."""
+        return tuple(result.detections for result in self.results)
+
+    @property
+    def proposal_seconds(self) -> float | None:
+        """Mean an image; None where none were made."""
+        seconds = [result.seconds.proposals for result in self.results]
+        return None if None in seconds else float(np.mean(seconds))
+
+    @property
+    def detection_seconds(self) -> float:
+        """Mean an image."""
+        return float(np.mean([result.seconds.detection for result in self.results]))
 
 
 def evaluate_dataset(
     detector: Detector,
     dataset: Dataset,
-    proposals: Proposals | None,
+    source: ProposalSource | None = None,
     metric: VocMetric = "voc",
     config: DetectionConfig = EVALUATION,
-    track: Track = iter,
+    track: Track = silent,
     processes: Processes = ALONE,
 ) -> Evaluation | None:
     """Detect objects in every image and compute the average precision.
@@ -52,10 +61,10 @@ def evaluate_dataset(
     Args:
         detector: its classes are those of the data set, in any order; more are allowed.
         dataset: images and objects.
-        proposals: a proposal file; None to make proposals image by image.
+        source: of proposals, such as a file of them; None to search image by image.
         metric: ``voc`` or ``voc07``.
         config: how.
-        track: passes the images through one by one, for a progress display.
+        track: progress.
         processes: those that divide the images among themselves.
 
     Returns:
@@ -67,15 +76,14 @@ def evaluate_dataset(
     relabel = _relabel(detector.classes, dataset)
     share = []
     for record in track(processes.share(dataset.records)):
-        result = detect_file(detector, record.path, record.id, proposals, config)
-        share.append((relabel(result.detections), result.seconds))
+        result = detect_file(detector, record.path, record.id, source, config)
+        share.append(replace(result, detections=relabel(result.detections)))
     results = processes.gather(share)
     if results is None:
         return None
-    found, seconds = zip(*results, strict=True)
-    ap = evaluate(found, [record.objects for record in dataset.records], len(dataset.classes), metric)
-    proposal_seconds = None if proposals else float(np.mean([s.proposals for s in seconds]))
-    return Evaluation(ap, found, proposal_seconds, float(np.mean([s.detection for s in seconds])))
+    objects = [record.objects for record in dataset.records]
+    found = [result.detections for result in results]
+    return Evaluation(evaluate(found, objects, len(dataset.classes), metric), tuple(results))
 
 
 def _relabel(known: tuple[str, ...], dataset: Dataset) -> Callable[[Detections], Detections]:
@@ -89,6 +97,6 @@ def _relabel(known: tuple[str, ...], dataset: Dataset) -> Callable[[Detections],
     def relabel(detections: Detections) -> Detections:
         mapped = table[detections.labels]
         keep = mapped > 0
-        return Detections(detections.boxes[keep], detections.scores[keep], mapped[keep])
+        return Detections(detections.boxes[keep], detections.scores[keep], mapped[keep]).named(dataset.classes)
 
     return relabel

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frcnn_cli.core.backbones import BACKBONES, DEFAULT_BACKBONE, NORMALISATIONS
-from frcnn_cli.settings import setting
+from frcnn_cli.settings import leaves, setting
 
 BUNDLED = "bundled"
 """What `init` calls the detector that ships with the package."""
@@ -17,7 +17,7 @@ class ModelConfig:
     """The options that a model is made by. None stands for what suits the backbone.
 
     Attributes:
-        init: a checkpoint to start from, or ``bundled``; it replaces those marked `building`.
+        init: a checkpoint to start from, or ``bundled``; it replaces those that a new model is built by.
         backbone: a name of `core.backbones`.
         backbone_weights: ``imagenet``, ``none`` or a file.
         normalisation: of the input, a name of `NORMALISATIONS`.
@@ -40,6 +40,7 @@ class ModelConfig:
         f"The network: {', '.join(BACKBONES)}, or a model name of timm.",
         table="model",
         lasting=True,
+        building=True,
     )
     backbone_weights: str = setting(
         "imagenet",
@@ -47,6 +48,7 @@ class ModelConfig:
         table="model",
         metavar="imagenet|none|FILE",
         words=("imagenet", "none"),
+        building=True,
     )
     normalisation: str | None = setting(
         None,
@@ -56,6 +58,7 @@ class ModelConfig:
         choices=tuple(NORMALISATIONS),
         shown_default="the backbone's",
         lasting=True,
+        building=True,
     )
     neck: int | None = setting(
         None,
@@ -65,9 +68,16 @@ class ModelConfig:
         least=0,
         shown_default="the backbone's",
         lasting=True,
+        building=True,
     )
     fc_width: int | None = setting(
-        None, "Units of fc6 and of fc7.", table="model", least=1, shown_default="the backbone's", lasting=True
+        None,
+        "Units of fc6 and of fc7.",
+        table="model",
+        least=1,
+        shown_default="the backbone's",
+        lasting=True,
+        building=True,
     )
     roi_size: int | None = setting(
         None,
@@ -76,6 +86,7 @@ class ModelConfig:
         least=1,
         shown_default="the backbone's",
         lasting=True,
+        building=True,
     )
     class_agnostic: bool = setting(
         False,
@@ -83,6 +94,7 @@ class ModelConfig:
         table="model",
         off="class-boxes",
         lasting=True,
+        building=True,
     )
     allow_download: bool = setting(False, "Fetch ImageNet's weights where they are not installed.", table="model")
 
@@ -92,5 +104,5 @@ class ModelConfig:
         return Path(self.init or self.backbone_weights).name
 
 
-BUILDING = ("backbone", "backbone_weights", "normalisation", "neck", "fc_width", "roi_size", "class_agnostic")
+BUILDING = tuple(leaf.name for leaf in leaves(ModelConfig) if leaf.about.building)
 """What a new model is built by, and `init` replaces."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 from frcnn_cli.data.proposals import Proposals
-from frcnn_cli.data.samples import Dataset, ImageRecord
+from frcnn_cli.data.samples import Dataset
 from frcnn_cli.errors import DataError
 from frcnn_cli.metrics.proposal_recall import COUNTS, Coverage, ProposalRecall
+from frcnn_cli.progress import Track, silent
 
 ALL = 1_000_000_000
 """More proposals than any image has."""
@@ -15,11 +14,9 @@ ALL = 1_000_000_000
 SHOWN = 20
 """As many ids of images without proposals are named: more, and it is the wrong file."""
 
-Track = Callable[[Iterable[ImageRecord]], Iterable[ImageRecord]]
-
 
 def measure_coverage(
-    dataset: Dataset, proposals: Proposals, max_proposals: int = COUNTS[-1], track: Track = iter
+    dataset: Dataset, proposals: Proposals, max_proposals: int = COUNTS[-1], track: Track = silent
 ) -> Coverage:
     """Hold every image's proposals against its objects; difficult objects do not count.
 
@@ -29,7 +26,7 @@ def measure_coverage(
         dataset: images and objects.
         proposals: of all its images; more are allowed.
         max_proposals: the most an image may have, where the file does not say.
-        track: passes the images through one by one, for a progress display.
+        track: progress.
 
     Raises:
         DataError: the file lacks an image, or has proposals of another size of it.

@@ -1,73 +1,26 @@
-"""Selective search over many images: several processes, and a run that can be interrupted and taken up again."""
+"""Proposals of many images: several processes, and a run that can be interrupted and taken up again."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 
 from frcnn_cli.data.images import load_image
+from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.partial import PartialProposals
-from frcnn_cli.data.samples import coco_ids
 from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.sources import SEARCHES, Search
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, Interrupted
-from proposals import VERSION, selective_search
-
-
-@dataclass(frozen=True)
-class ProposalConfig:
-    """How proposals are made; it is stored in the file."""
-
-    mode: str = "fast"
-    max_proposals: int = 2000
-    seed: int = 0
-
-
-class Item(Protocol):
-    """An image to propose boxes for, such as an ImageRecord."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def path(self) -> Path: ...
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image that belongs to no data set; its id is its name without the suffix.
-
-    Attributes:
-        path: of the file.
-        name: the file's own, if None; where others are called so too, one with folders.
-    """
-
-    path: Path
-    name: str | None = None
-
-    @property
-    def id(self) -> str:
-        return os.path.splitext(self.name or self.path.name)[0]
-
-
-class Track(Protocol):
-    """Passes results through one by one, for a progress display; `initial` of `total` were there before."""
-
-    def __call__(self, results: Iterable[int], total: int, initial: int) -> Iterable[int]: ...
-
-
-def _silent(results: Iterable[int], total: int, initial: int) -> Iterable[int]:
-    return results
+from frcnn_cli.progress import Track, silent
 
 
 def propose_images(
@@ -75,7 +28,7 @@ def propose_images(
     output: str | Path,
     config: ProposalConfig,
     workers: int = 1,
-    track: Track = _silent,
+    track: Track = silent,
     processes: Processes = ALONE,
 ) -> int:
     """Make proposals of every image and write them to one file.
@@ -95,14 +48,16 @@ def propose_images(
         The number of boxes in the file.
 
     Raises:
+        UsageError: no such mode.
         DataError: two images share an id, an image cannot be read (the others are done first, and every fault is
             named), a file cannot be written, or a worker process was killed.
         Interrupted: on Ctrl-C.
     """
     _check_ids(items)
+    search = SEARCHES.find(config.mode)
     partial_file = PartialProposals(
         output,
-        {"mode": config.mode, "max_proposals": config.max_proposals, "seed": config.seed, "search": VERSION},
+        {"mode": config.mode, "max_proposals": config.max_proposals, "seed": config.seed, "search": search.version},
     )
     processes.wait()  # all have seen whose the folder is before one adds to it
     share, done = processes.share(items), partial_file.done_ids()
@@ -110,7 +65,7 @@ def propose_images(
     several = workers > 1 and len(todo) > 1
     # A process of several has a core to itself, a single one has them all.
     threads = 1 if several or processes.world_size > 1 else None
-    work = partial(_propose_one, config=config, output=partial_file, threads=threads)
+    work = partial(_propose_one, search=search, config=config, output=partial_file, threads=threads)
     outcomes = _in_processes(work, todo, workers) if several else (work(item) for item in todo)
     faults: list[str] = []
     try:
@@ -155,13 +110,15 @@ def _collect(outcomes: Iterable[int | str], faults: list[str]) -> Iterable[int]:
             yield outcome
 
 
-def _propose_one(item: Item, config: ProposalConfig, output: PartialProposals, threads: int | None) -> int | str:
+def _propose_one(
+    item: Item, search: Search, config: ProposalConfig, output: PartialProposals, threads: int | None
+) -> int | str:
     """The number of boxes made of one image, or its fault."""
     try:
         image = load_image(item.path)
     except DataError as error:
         return str(error)
-    boxes = selective_search(image, config.mode, config.max_proposals, config.seed, threads=threads)
+    boxes = search(image, config.max_proposals, config.seed, threads=threads)
     output.add(item.id, boxes, width=image.shape[1], height=image.shape[0])
     return len(boxes)
 

@@ -55,8 +55,8 @@ class Observer(Protocol):
         """Something a person wants to know, in one line."""
 
 
-class Silent:
-    """Keeps nothing and tells nothing: of several processes, the first does both for all of them."""
+class Recorder(Protocol):
+    """Keeps a run's files, and tells a person how it goes."""
 
     def save(self, run: Run) -> None:
         """Write the latest model, and the state to go on from."""
@@ -75,14 +75,32 @@ class Silent:
 
     def stopped_by(self, fault: DataError, run: Run) -> DataError:
         """The fault that stopped the run, with what was saved."""
-        return fault
 
     def close(self) -> None:
         """Close what is open."""
 
 
-class RunFolder(Silent):
-    """Writes a run's files, each in one piece, and tells an observer.
+class Silent:
+    """A `Recorder` that keeps nothing and tells nothing: of several processes, the first does both for all of them."""
+
+    def save(self, run: Run) -> None: ...
+
+    def save_best(self, run: Run) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def measured(self, run: Run, report: str) -> None: ...
+
+    def draw_curves(self) -> None: ...
+
+    def stopped_by(self, fault: DataError, run: Run) -> DataError:
+        return fault
+
+    def close(self) -> None: ...
+
+
+class RunFolder:
+    """A `Recorder` that writes a run's files, each in one piece, and tells an observer.
 
     The state is written last and counts alone: whatever a killed run wrote after it is written again.
 

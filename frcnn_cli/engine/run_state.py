@@ -108,7 +108,8 @@ class Run:
         self.model.load_state_dict(state["model"])
         for name in VALUES:
             setattr(self, name, state[name])
-        self._loaded = {name: state.get(name) for name in ("optimizer", "scaler", "average", "rng", "cuda_rng")}
+        self._loaded = {name: state[name] for name in ("optimizer", "rng")}
+        self._loaded |= {name: state.get(name) for name in ("scaler", "average", "cuda_rng")}
 
     @property
     def new(self) -> bool:

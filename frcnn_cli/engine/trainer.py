@@ -19,7 +19,7 @@ from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.interrupts import SIGNALS, Interruption, delayed_interrupt
 from frcnn_cli.engine.loading import prepared_batches
 from frcnn_cli.engine.optimizer import set_learning_rate
-from frcnn_cli.engine.run_folder import Observer, Progress, RunFolder, Silent
+from frcnn_cli.engine.run_folder import Observer, Progress, Recorder, RunFolder, Silent
 from frcnn_cli.engine.run_state import Run
 from frcnn_cli.engine.training_log import Window
 from frcnn_cli.engine.training_step import training_step
@@ -95,7 +95,7 @@ class Trainer:
         run: Run,
         dataset: Dataset,
         proposals: Proposals,
-        folder: Silent,
+        folder: Recorder,
         validation: Validation | None,
         device: torch.device,
         processes: Processes,

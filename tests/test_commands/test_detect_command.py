@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import write_images
 from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_proposals
+from frcnn_cli.data.writers.voc_results import read_voc_results
 
 
 @pytest.fixture
@@ -212,6 +214,84 @@ def test_proposals_that_do_not_fit(detect, image, tmp_path):
     assert other.code == 1
     assert json.loads(other.out) == []
     assert "proposals made on 1280 x 960 pixels, but the image is 128 x 96" in other.err
+
+
+def test_detections_go_into_a_file_too(detect, image, tiny_proposals_path, tmp_path):
+    """Whatever is printed; its ending says the format, and a name without one is a folder of VOC's files."""
+    arguments = (image, image.with_name("chair.jpg"), "--proposals", tiny_proposals_path)
+    printed = json.loads(detect(*arguments, "--json", "-o", tmp_path / "a.json").out)
+    written = json.loads((tmp_path / "a.json").read_text())
+    for entry in (*printed, *written):
+        assert entry.pop("seconds")["detection"] > 0
+    assert written == printed
+    table = detect(*arguments, "--output", tmp_path / "a.jsonl")
+    assert "kitten.jpg" in table.out
+    assert f"detections of 2 images in {tmp_path / 'a.jsonl'}" in table.err
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [line["detections"] for line in lines] == [entry["detections"] for entry in printed]
+    assert detect(*arguments, "-o", tmp_path / "voc").code == 0
+    found = read_voc_results(tmp_path / "voc", "test", VOC_CLASSES)
+    assert {name: len(boxes) for name, boxes in found.items()} == {
+        Path(entry["image"]).stem: len(entry["detections"]) for entry in printed
+    }
+    assert detect(*arguments, "-o", tmp_path / "a.txt", "--format", "csv").code == 0
+    assert len((tmp_path / "a.txt").read_text().splitlines()) == 1 + sum(len(entry["detections"]) for entry in printed)
+
+
+def test_good_images_are_written_where_others_are_faulty(detect, image, tmp_path):
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(image.read_bytes()[:2000])
+    outcome = detect(cut, image, "-o", tmp_path / "found.jsonl")
+    assert outcome.code == 1
+    assert "truncated" in outcome.err
+    (line,) = (tmp_path / "found.jsonl").read_text().splitlines()
+    assert json.loads(line)["image"] == str(image)
+
+
+@pytest.mark.parametrize(
+    ("output", "fault"),
+    [("file/found.csv", "cannot be written"), ("folder.json", "cannot be written (a folder)"), ("voc", "id 'a b'")],
+)
+def test_what_cannot_be_written_is_found_before_the_work(detect, noise_image, tmp_path, output, fault):
+    """Nothing is detected, as there are no pictures."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    image = noise_image("a b.png", 40, 30)
+    outcome = detect(image, "-o", tmp_path / output, "--save-dir", tmp_path / "pictures")
+    assert outcome.code == 1
+    assert len(outcome.err.splitlines()) == 1
+    assert fault in outcome.err
+    assert str(tmp_path / output) in outcome.err
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_ctrl_c_keeps_what_is_done(run_process, tiny_voc, tiny_checkpoint, tmp_path):
+    pictures, output = tmp_path / "pictures", tmp_path / "found.jsonl"
+    many = tmp_path / "many"
+    shutil.copytree(tiny_voc / "JPEGImages", many)
+    for number in range(40):
+        shutil.copy(many / "cow.jpg", many / f"z{number}.jpg")
+    outcome = run_process(
+        *("-m", "frcnn_cli", "detect", many, "--weights", tiny_checkpoint, "--mode", "quality"),
+        *("--save-dir", pictures, "-o", output),
+        interrupt=lambda: pictures.exists() and len(list(pictures.glob("[a-z]*.jpg"))) >= 2,
+    )
+    assert outcome.code == 130, outcome.err
+    done = int(re.search(r"interrupted with (\d+) of 50 images done", outcome.err)[1])
+    assert 2 <= done < 50
+    assert len(output.read_text().splitlines()) == done
+    assert "Traceback" not in outcome.err
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_names_are_printed_as_they_are(detect, noise_image, tmp_path):
+    """Not as rich's markup, nor as its codes for emoji."""
+    image = noise_image("[red]a:smile:[/].png", 40, 30)
+    outcome = detect(image, "--save-dir", tmp_path / "[bold]b", "-o", tmp_path / "[link]c.csv", score=1)
+    assert outcome.code == 0, outcome.err
+    assert image.name in outcome.out
+    assert str(tmp_path / "[bold]b") in outcome.err
+    assert str(tmp_path / "[link]c.csv") in outcome.err
 
 
 @pytest.mark.parametrize("option", ["--weights", "--proposals"])

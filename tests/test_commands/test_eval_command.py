@@ -10,7 +10,8 @@ import pytest
 
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.writers.voc_results import read_voc_results
-from frcnn_cli.engine.detector import DetectionConfig, Detector
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.metrics.average_precision import evaluate
 
@@ -80,7 +81,7 @@ def test_ways_to_look_reach_the_evaluation(evaluate_tiny, tiny_voc, tiny_dataset
     outcome = evaluate_tiny("--voc", tiny_voc, *arguments, "--json")
     assert outcome.code == 0
     result = json.loads(outcome.out)
-    config = DetectionConfig(0.01, 0.5, 100, short_sides=(64, 96, 144), long_side=200, flip=True, box_voting=True)
+    config = DetectionConfig(0.01, 0.5, 100, scales=(64, 96, 144), long_side=200, flip=True, box_voting=True)
     detector = Detector.load(tiny_checkpoint)
     expected = evaluate_dataset(detector, tiny_dataset, tiny_proposals, config=config).ap
     assert [result["AP"][name] for name in tiny_dataset.classes] == [None if np.isnan(x) else x for x in expected.ap]
@@ -108,6 +109,31 @@ def test_result_files_of_the_devkit(evaluate_tiny, tiny_voc, tiny_dataset, tmp_p
     for name, value in zip(tiny_dataset.classes, again.ap, strict=True):
         assert (result["AP"][name] is None) == np.isnan(value)
     assert again.mean_ap == pytest.approx(result["mAP"], abs=0.03)
+
+
+def test_other_formats_hold_the_same_detections(evaluate_tiny, tiny_voc, tmp_path):
+    outputs = ("voc", "a.csv", "a.jsonl", "a.json")
+    for name in outputs:
+        outcome = evaluate_tiny("--voc", tiny_voc, "--split", "val", "--classes", "voc", "--output", tmp_path / name)
+        assert outcome.code == 0
+        assert f"detections of 2 images in {tmp_path / name}" in outcome.err
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [entry["detections"] for entry in json.loads((tmp_path / "a.json").read_text())] == [
+        line["detections"] for line in lines
+    ]
+    count = sum(len(line["detections"]) for line in lines)
+    assert count > 20
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + count
+    assert sum(len(path.read_text().splitlines()) for path in (tmp_path / "voc").iterdir()) == count
+    assert {path.name.split("_")[2] for path in (tmp_path / "voc").iterdir()} == {"val"}
+
+
+def test_what_cannot_be_written_is_found_before_the_work(evaluate_tiny, tiny_voc, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = evaluate_tiny("--voc", tiny_voc, "--output", tmp_path / "file", "--json")
+    assert outcome.code == 1
+    assert outcome.out == ""  # no figures, as nothing was measured
+    assert f"{tmp_path / 'file'} is not a folder" in outcome.err
 
 
 def test_voc_without_a_value(evaluate_tiny, tiny_voc, monkeypatch, tmp_path):

@@ -44,6 +44,14 @@ def test_what_it_returns_is_the_detector_that_was_trained(tiny_voc, tiny_proposa
     assert "iteration 2/2  loss" in text.err
 
 
+def test_a_run_is_gone_on_with(tiny_voc, tiny_proposals_path, tmp_path):
+    run = tmp_path / "run"
+    train(voc=tiny_voc, output=run, proposals=tiny_proposals_path, iterations=1, **SMALL)
+    detector = train(resume=run, iterations=2)
+    assert load_checkpoint(run / "model.safetensors").training["iteration"] == 2
+    assert len(detector.classes) == 20
+
+
 def test_flags_that_say_no_and_a_look_at_the_data(tiny_voc, tmp_path, capfd):
     assert train(voc=tiny_voc, check=True, class_agnostic=False, normalise_targets=False) is None
     assert capfd.readouterr().out.startswith("tiny train: 8 images, ")
@@ -58,6 +66,8 @@ def test_flags_that_say_no_and_a_look_at_the_data(tiny_voc, tmp_path, capfd):
         ({"lr": "high"}, UsageError, "'high' is not a valid float"),
         ({"short_side": []}, UsageError, "needs a number"),
         ({"background_iou": (0.5, 0.1)}, UsageError, "the first must be the smaller"),
+        ({"background_iou": 0.1}, UsageError, "background_iou: 0.1 is not a list of 2 numbers"),
+        ({"background_iou": [0.1]}, UsageError, "background_iou: [0.1] is not a list of 2 numbers"),
         ({"split": "gone"}, DataError, "splits there are: test, train, val"),
         ({"voc": "gone"}, DataError, "gone: no such folder"),
         ({"output": None}, UsageError, "give --output DIR"),

@@ -124,6 +124,20 @@ def test_proposals_in_shards_and_of_another_format(train, run_frcnn, tiny_voc, t
     assert not (tmp_path / "p.txt.partial").exists()
 
 
+def test_a_run_that_is_done(train, run_frcnn, tiny_voc, tmp_path):
+    run = tmp_path / "run"
+    assert train("--voc", tiny_voc, "--output", run, "--iterations", 2).code == 0
+    before = {path.name: path.read_bytes() for path in run.iterdir() if not path.name.startswith("events")}
+    fewer = run_frcnn("train", "--resume", run, "--iterations", 1)
+    assert fewer.code == 2
+    assert fewer.err.splitlines()[-1] == f"frcnn: --iterations 1: the run in {run} has done 2 already"
+    assert {name: (run / name).read_bytes() for name in before} == before
+    again = run_frcnn("train", "--resume", run)
+    assert again.code == 0, again.err
+    assert f"{run}: all 2 iterations are done; a larger number of --iterations goes on" in again.err
+    assert (run / "model.safetensors").read_bytes() == before["model.safetensors"]
+
+
 def test_region_wise_sampling(train, run_frcnn, tiny_voc, tmp_path):
     run = tmp_path / "run"
     common = ("--voc", tiny_voc, "--output", run, "--iterations", 1, "--sampling", "region-wise")

@@ -14,7 +14,7 @@ VALUES = dict(zip(COLUMNS, (0.6043, 0.3279, 0.2764, 3e-4, 0.2448, 1.41, 2.82), s
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_panel_fits_the_terminal(width):
     console = Console(width=width, force_terminal=True, color_system=None)
-    panel = TrainingDisplay(100_000, 0)._panel(Progress(100_000, VALUES, 49 * 3600 + 61))
+    panel = TrainingDisplay(100_000)._panel(Progress(100_000, VALUES, 49 * 3600 + 61))
     with console.capture() as captured:
         console.print(panel)
     names, numbers, bar = captured.get().splitlines()
@@ -26,7 +26,7 @@ def test_the_panel_fits_the_terminal(width):
 
 
 def test_a_line_of_a_log_file(capfd):
-    TrainingDisplay(5000, 0).progress(Progress(20, VALUES, 59.6))
+    TrainingDisplay(5000).progress(Progress(20, VALUES, 59.6))
     assert capfd.readouterr().err == (
         "iteration 20/5000  loss 0.6043 (cls 0.3279, bbox 0.2764)  lr 3.00e-04  foreground 24%  2.82 images/s  "
         "0:01:00 left\n"

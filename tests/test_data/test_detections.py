@@ -41,6 +41,15 @@ def test_refuses_what_contradicts_itself(boxes, scores, labels, message):
         Detections(np.array(boxes), np.array(scores), np.array(labels))
 
 
+def test_names_are_one_a_detection():
+    found = Detections(np.array(BOXES), np.array([0.5, 1.0]), np.array([2, 1]))
+    assert found.names == ()
+    assert found.named(("cat", "dog", "cow")).names == ("dog", "cat")
+    assert found.named(("cat", "dog")).boxes is found.boxes
+    with pytest.raises(ValueError, match="1 names, but 2 detections"):
+        Detections(found.boxes, found.scores, found.labels, ("cat",))
+
+
 def test_fields_cannot_be_replaced():
     found = Detections.empty()
     with pytest.raises(AttributeError):

@@ -20,18 +20,9 @@ from frcnn_cli.data.images import (
     read_header,
     save_image,
 )
-from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
-
-
-def fault_of(function, *arguments) -> str:
-    with pytest.raises(DataError) as caught:
-        function(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def one_pixel(path: Path) -> tuple[int, ...]:
@@ -93,7 +84,7 @@ def test_cmyk_tiff(tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "value"), [("F", 0.5), ("I", 70000)])
-def test_pixels_without_a_known_white_are_refused(tmp_path, mode, value):
+def test_pixels_without_a_known_white_are_refused(tmp_path, mode, value, fault_of):
     Image.new(mode, (1, 1), value).save(tmp_path / "a.tif")
     message = fault_of(load_image, tmp_path / "a.tif")
     assert message.startswith(f"{tmp_path}/a.tif: not an image that can be read (")
@@ -154,22 +145,22 @@ def not_root():
 
 @pytest.mark.parametrize("function", [load_image, image_size])
 class TestFaults:
-    def test_missing(self, tmp_path, function):
+    def test_missing(self, tmp_path, function, fault_of):
         assert fault_of(function, tmp_path / "a.jpg") == f"{tmp_path}/a.jpg: no such file"
 
-    def test_folder(self, tmp_path, function):
+    def test_folder(self, tmp_path, function, fault_of):
         assert fault_of(function, tmp_path) == f"{tmp_path}: a folder, not an image"
 
-    def test_empty(self, tmp_path, function):
+    def test_empty(self, tmp_path, function, fault_of):
         (tmp_path / "a.jpg").touch()
         assert fault_of(function, tmp_path / "a.jpg") == f"{tmp_path}/a.jpg: empty file"
 
-    def test_text(self, tmp_path, function):
+    def test_text(self, tmp_path, function, fault_of):
         (tmp_path / "a.jpg").write_text("not a picture\n" * 20)
         expected = f"{tmp_path}/a.jpg: not an image that can be read (unknown format)"
         assert fault_of(function, tmp_path / "a.jpg") == expected
 
-    def test_bomb(self, tmp_path, function):
+    def test_bomb(self, tmp_path, function, fault_of):
         def chunk(kind: bytes, data: bytes) -> bytes:
             return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -178,12 +169,12 @@ class TestFaults:
         message = fault_of(function, tmp_path / "a.png")
         assert message.startswith(f"{tmp_path}/a.png: not an image that can be read (more than ")
 
-    def test_file_as_a_folder(self, tmp_path, function):
+    def test_file_as_a_folder(self, tmp_path, function, fault_of):
         (tmp_path / "a").write_text("x")
         expected = f"{tmp_path}/a/b.jpg: cannot be read (not a directory)"
         assert fault_of(function, tmp_path / "a" / "b.jpg") == expected
 
-    def test_no_permission(self, tmp_path, function, not_root):
+    def test_no_permission(self, tmp_path, function, not_root, fault_of):
         Image.new("RGB", (1, 1)).save(tmp_path / "a.png")
         (tmp_path / "a.png").chmod(0)
         not_root()
@@ -191,7 +182,7 @@ class TestFaults:
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_truncated_image_has_a_size_but_no_pixels(tmp_path, suffix):
+def test_truncated_image_has_a_size_but_no_pixels(tmp_path, suffix, fault_of):
     path = tmp_path / f"a.{suffix}"
     noise = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
@@ -208,7 +199,7 @@ def test_find_images_in_natural_order_each_once(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in found] == ["odd.name", "sub/a.png", "img2.JPG", "img10.jpg"]
 
 
-def test_find_images_names_what_is_missing(tmp_path):
+def test_find_images_names_what_is_missing(tmp_path, fault_of):
     (tmp_path / "empty").mkdir()
     assert fault_of(find_images, [tmp_path / "x.jpg"]) == f"{tmp_path}/x.jpg: no such file"
     assert fault_of(find_images, [tmp_path / "empty"]) == f"{tmp_path}/empty: no image in this folder"
@@ -236,7 +227,7 @@ def test_a_folder_s_images_of_every_format_are_opened(tmp_path, suffix):
     assert left_out([tmp_path]) == []
 
 
-def test_what_a_folder_holds_beside_is_said(tmp_path):
+def test_what_a_folder_holds_beside_is_said(tmp_path, fault_of):
     Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
     for name in ("b.dng", "c.NEF", "d.eps", "e.mp4", "notes.txt", "a.xml", ".f.dng"):
         (tmp_path / name).write_bytes(b"x")
@@ -250,7 +241,7 @@ def test_what_a_folder_holds_beside_is_said(tmp_path):
     assert fault_of(find_images, [tmp_path]).startswith(f"{tmp_path}: no image in this folder; {tmp_path}/b.dng and 1")
 
 
-def test_heic_says_what_it_needs(tmp_path):
+def test_heic_says_what_it_needs(tmp_path, fault_of):
     try:
         import pillow_heif  # noqa: F401
     except ImportError:
@@ -265,13 +256,13 @@ def test_heic_says_what_it_needs(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.eps", "a.png", "a"])
-def test_postscript_is_not_run(tmp_path, name):
+def test_postscript_is_not_run(tmp_path, name, fault_of):
     (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     assert "not an image that can be read (" in fault_of(load_image, tmp_path / name)
     assert "not an image that can be read (" in fault_of(image_size, tmp_path / name)
 
 
-def test_the_preview_of_a_raw_file_is_not_taken_for_it(tmp_path):
+def test_the_preview_of_a_raw_file_is_not_taken_for_it(tmp_path, fault_of):
     Image.new("RGB", (16, 12)).save(tmp_path / "a.dng", "TIFF")
     assert "a camera's raw file" in fault_of(load_image, tmp_path / "a.dng")
 
@@ -289,7 +280,7 @@ def test_save_image_makes_the_folder_and_loads_back(tmp_path):
     assert os.listdir(tmp_path / "new") == ["a.png"]
 
 
-def test_save_image_of_unknown_format(tmp_path):
+def test_save_image_of_unknown_format(tmp_path, fault_of):
     message = fault_of(save_image, tmp_path / "a.xyz", np.zeros((1, 1, 3), np.uint8))
     assert message == f"{tmp_path}/a.xyz: .xyz is not an image format that can be written"
     assert not os.listdir(tmp_path)
@@ -310,7 +301,7 @@ class TestAtomicWrite:
         assert target.read_text() == "old"
         assert os.listdir(tmp_path) == ["a.txt"]
 
-    def test_full_disk_is_one_line(self, tmp_path):
+    def test_full_disk_is_one_line(self, tmp_path, fault_of):
         def write() -> None:
             with atomic_write(tmp_path / "a.txt"), open("/dev/full", "w") as full:
                 full.write("x")
@@ -325,7 +316,7 @@ class TestAtomicWrite:
         with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a.txt"):
             (tmp_path / "other").read_text()
 
-    def test_folder_or_device_as_target(self, tmp_path):
+    def test_folder_or_device_as_target(self, tmp_path, fault_of):
         def write(path: Path) -> None:
             with atomic_write(path):
                 pass
@@ -333,7 +324,7 @@ class TestAtomicWrite:
         assert fault_of(write, tmp_path) == f"{tmp_path}: cannot be written (a folder)"
         assert fault_of(write, Path("/dev/null")) == "/dev/null: cannot be written (not a regular file)"
 
-    def test_parent_is_a_file(self, tmp_path):
+    def test_parent_is_a_file(self, tmp_path, fault_of):
         def write() -> None:
             with atomic_write(tmp_path / "a" / "b.txt"):
                 pass

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.model import Architecture, FastRCNN
-from frcnn_cli.engine.checkpoint import Checkpoint, compress_checkpoint, load_checkpoint, save_checkpoint
+from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from frcnn_cli.engine.compression import compress_checkpoint
 from frcnn_cli.engine.detector import Detector
-from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.errors import UsageError
 
 
 @pytest.fixture
@@ -25,14 +27,6 @@ def checkpoint() -> Checkpoint:
     return Checkpoint(
         model.architecture, ("dog", "naïve"), NORMALISATIONS["caffe"], 480, 900, training, model.state_dict()
     )
-
-
-def fault_of(function, *arguments) -> str:
-    with pytest.raises(DataError) as caught:
-        function(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_float32_round_trip_is_exact(checkpoint, tmp_path):
@@ -114,15 +108,13 @@ def test_compressing_twice_and_wrong_ranks(checkpoint):
 def write_about(path: Path, checkpoint: Checkpoint, **changes) -> None:
     """A file as `save_checkpoint` writes it, with other metadata."""
     save_checkpoint(path, checkpoint)
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["frcnn"])
     state = {name: value.contiguous() for name, value in checkpoint.state.items()}
     save_file(state, path, metadata={"frcnn": json.dumps(about | changes)})
 
 
-def test_files_that_are_no_checkpoint(checkpoint, tmp_path):
+def test_files_that_are_no_checkpoint(checkpoint, tmp_path, fault_of):
     path = tmp_path / "model.safetensors"
     assert fault_of(load_checkpoint, path) == f"{path}: no such file"
     assert fault_of(load_checkpoint, tmp_path) == f"{tmp_path}: no such file"
@@ -144,7 +136,7 @@ def test_files_that_are_no_checkpoint(checkpoint, tmp_path):
         assert fault_of(load_checkpoint, path).startswith(f"{path}: weights, but not a checkpoint of this program")
 
 
-def test_another_version(checkpoint, tmp_path):
+def test_another_version(checkpoint, tmp_path, fault_of):
     path = tmp_path / "model.safetensors"
     write_about(path, checkpoint, version=99)
     assert fault_of(load_checkpoint, path) == f"{path}: version 99 of the format; this program reads 1"
@@ -158,14 +150,54 @@ def read_and_build(path: Path) -> FastRCNN:
     "changes",
     [{"backbone": "vgg16"}, {"fc_width": 8}, {"num_classes": 3}, {"fc6_rank": 2}, {"backbone": "no_such_net"}],
 )
-def test_tensors_of_another_architecture(checkpoint, tmp_path, changes):
+def test_tensors_of_another_architecture(checkpoint, tmp_path, changes, fault_of):
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, replace(checkpoint, architecture=replace(checkpoint.architecture, **changes)))
     for function in (read_and_build, Detector.load):
         assert fault_of(function, path).startswith(f"{path}: ")
 
 
-def test_a_name_of_a_class_too_few(checkpoint, tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"architecture": {name: value}} for name in ("backbone", "num_classes", "roi_size", "fc_width", "fc6_rank")
+          for value in ("wide", [2], 1.5)),
+        {"architecture": []},
+        {"architecture": {"no_such_field": 1}},
+        {"classes": 7},
+        {"classes": ["dog", 7]},
+        {"kind": ["fast-rcnn"]},
+        {"kind": "slow-rcnn"},
+        {"normalisation": {"order": "RGB"}},
+        {"normalisation": None},
+        {"short_side": "wide"},
+        {"long_side": 0},
+        {"version": "1"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_metadata_that_make_no_sense_are_one_line(checkpoint, tmp_path, fault_of, changes):
+    path = tmp_path / "model.safetensors"
+    if isinstance(changes.get("architecture"), dict):
+        changes = {"architecture": {**asdict(checkpoint.architecture), **changes["architecture"]}}
+    write_about(path, checkpoint, **changes)
+    assert fault_of(load_checkpoint, path).startswith(f"{path}: ")
+
+
+def test_a_file_that_names_no_kind_is_a_fast_rcnn(checkpoint, tmp_path):
+    """As every file of the versions before, such as the bundled model."""
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, checkpoint)
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["frcnn"])
+    assert about.pop("kind") == load_checkpoint(path).kind == "fast-rcnn"
+    save_file({name: value.contiguous() for name, value in checkpoint.state.items()}, path,
+              metadata={"frcnn": json.dumps(about)})  # fmt: skip
+    assert load_checkpoint(path).kind == "fast-rcnn"
+    assert load_checkpoint(path).architecture == checkpoint.architecture
+
+
+def test_a_name_of_a_class_too_few(checkpoint, tmp_path, fault_of):
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, replace(checkpoint, classes=("dog",)))
     assert fault_of(read_and_build, path).startswith(f"{path}: ")
@@ -179,7 +211,7 @@ class Bomb:
         return (Path.touch, (self.target,))
 
 
-def test_opening_a_checkpoint_runs_no_code(checkpoint, tmp_path):
+def test_opening_a_checkpoint_runs_no_code(checkpoint, tmp_path, fault_of):
     path = tmp_path / "model.safetensors"
     mark = tmp_path / "it ran"
     path.write_bytes(pickle.dumps(Bomb(mark)))
@@ -191,7 +223,7 @@ def test_opening_a_checkpoint_runs_no_code(checkpoint, tmp_path):
     assert mark.exists()
 
 
-def test_a_full_disk_leaves_the_old_file(checkpoint, tmp_path, full_disk):
+def test_a_full_disk_leaves_the_old_file(checkpoint, tmp_path, full_disk, fault_of):
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, checkpoint)
     before = path.read_bytes()
@@ -205,5 +237,5 @@ def test_a_full_disk_leaves_the_old_file(checkpoint, tmp_path, full_disk):
     assert path.read_bytes() != before
 
 
-def test_a_folder_in_the_place_of_the_file(checkpoint, tmp_path):
+def test_a_folder_in_the_place_of_the_file(checkpoint, tmp_path, fault_of):
     assert fault_of(save_checkpoint, tmp_path, checkpoint) == f"{tmp_path}: cannot be written (a folder)"

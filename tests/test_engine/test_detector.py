@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frcnn_cli.data.detections import Detections
+from frcnn_cli.data.detections import Detections, ImageResult
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals.npz import ProposalFile, write_proposals
 from frcnn_cli.data.transforms import mirror
-from frcnn_cli.engine.detector import DetectionConfig, Detector, ImageResult, detect_file
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector, detect_file
 from frcnn_cli.errors import DataError
 from proposals import selective_search
 
@@ -125,7 +126,7 @@ def test_proposals_of_another_image(detector, tiny_dataset, tiny_proposals, nois
 def sizes_seen(detector: Detector):
     """A list that gets (width, height) of every image the backbone is given."""
     sizes: list[tuple[int, int]] = []
-    hook = detector.model.backbone.register_forward_pre_hook(
+    hook = detector.engine.model.backbone.register_forward_pre_hook(
         lambda module, inputs: sizes.append((inputs[0].shape[-1], inputs[0].shape[-2]))
     )
     try:
@@ -151,7 +152,7 @@ def kitten_boxes(kitten) -> np.ndarray:
     return selective_search(kitten)
 
 
-@pytest.mark.parametrize("looks", [{"short_sides": (96,)}, {"short_sides": (96, 96), "long_side": 160}])
+@pytest.mark.parametrize("looks", [{"short_side": 96}, {"scales": (96,)}, {"scales": (96, 96), "long_side": 160}])
 def test_a_pyramid_of_one_scale_is_plain_detection(detector, kitten, kitten_boxes, looks):
     plain = detector.detect(kitten, kitten_boxes, EVERYTHING)
     assert len(plain) > 5
@@ -162,9 +163,9 @@ def test_a_pyramid_of_one_scale_is_plain_detection(detector, kitten, kitten_boxe
     ("looks", "size"),
     [
         ({}, (128, 96)),
-        ({"short_sides": (48,)}, (64, 48)),
-        ({"short_sides": (192,)}, (256, 192)),
-        ({"short_sides": (192,), "long_side": 200}, (200, 150)),
+        ({"short_side": 48}, (64, 48)),
+        ({"short_side": 192}, (256, 192)),
+        ({"short_side": 192, "long_side": 200}, (200, 150)),
         ({"long_side": 64}, (64, 48)),
     ],
 )
@@ -174,19 +175,19 @@ def test_the_size_an_image_is_looked_at(detector, kitten, kitten_boxes, looks, s
     assert sizes == [size]
 
 
-@pytest.mark.parametrize(("short_sides", "limit"), [((48,), 80), ((192,), 320), ((192, 48, 96), 320)])
-def test_the_long_side_grows_with_the_scales(detector, noise_image, short_sides, limit):
+@pytest.mark.parametrize(("scales", "limit"), [((48,), 80), ((192,), 320), ((192, 48, 96), 320)])
+def test_the_long_side_grows_with_the_scales(detector, noise_image, scales, limit):
     """A checkpoint of 96 and 160, at 192, has a limit of 320; a picture of 400 x 10 would be wider at each scale."""
     image = load_image(noise_image("long.png", 400, 10))
     with sizes_seen(detector) as sizes:
-        detector.detect(image, np.array([[0, 0, 200, 9]], np.float32), replace(EVERYTHING, short_sides=short_sides))
+        detector.detect(image, np.array([[0, 0, 200, 9]], np.float32), replace(EVERYTHING, scales=scales))
     assert [width for width, _ in sizes] == [limit]
 
 
 def test_each_proposal_is_scored_where_it_is_nearest_to_224_square(detector, kitten):
     """Sides of 20, 60, 80 and 90 are 23, 68, 91 and 103 at scale 110/96, times 2 and 4 at 220 and 440."""
     boxes = np.array([[0, 0, 20, 20], [5, 5, 65, 65], [10, 10, 90, 90], [30, 2, 120, 92]], np.float32)
-    config = DetectionConfig(0.0, 1.0, 10**6, short_sides=(440, 110, 220), long_side=1000)
+    config = DetectionConfig(0.0, 1.0, 10**6, scales=(440, 110, 220), long_side=1000)
     with sizes_seen(detector) as sizes:
         together = detector.detect(kitten, boxes, config)
     assert sizes == [(293, 220), (587, 440)]  # none is scored at 110
@@ -194,7 +195,7 @@ def test_each_proposal_is_scored_where_it_is_nearest_to_224_square(detector, kit
     for box, short_side in zip(boxes, (440, 440, 220, 220), strict=True):
         alone = detector.detect(kitten, box[None], config)
         assert len(alone) > 10  # of 20; the others' boxes are decoded to outside the image
-        assert_equal(alone, detector.detect(kitten, box[None], replace(config, short_sides=(short_side,))))
+        assert_equal(alone, detector.detect(kitten, box[None], replace(config, scales=(short_side,))))
         scores += alone.scores.tolist()
     np.testing.assert_allclose(together.scores, sorted(scores, reverse=True), atol=1e-5)
 
@@ -232,5 +233,5 @@ def test_voting_moves_boxes_and_nothing_else(detector, tiny_dataset, tiny_propos
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 20)])
 def test_odd_shapes_at_several_sizes(detector, noise_image, size):
-    config = replace(EVERYTHING, short_sides=(48, 96, 192), flip=True, box_voting=True)
+    config = replace(EVERYTHING, scales=(48, 96, 192), flip=True, box_voting=True)
     assert_sound(detect_file(detector, noise_image("odd.png", *size), "odd", None, config), config)

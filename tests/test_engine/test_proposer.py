@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from frcnn_cli.data.items import ImageFile
 from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.data.proposals.npz import ProposalFile
-from frcnn_cli.engine.proposer import ImageFile, ProposalConfig, propose_images
+from frcnn_cli.engine.proposer import propose_images
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError
 from proposals import selective_search
 

@@ -17,10 +17,12 @@ from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.data.formats.voc import load_voc
+from frcnn_cli.data.proposals.stored import StoredProposals
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import Scales, TrainingBatches
 from frcnn_cli.engine.checkpoint import load_checkpoint
-from frcnn_cli.engine.detector import DetectionConfig, Detector
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.optimizer import build_optimizer, build_scaler
 from frcnn_cli.engine.run_folder import COLUMNS, restore_run
@@ -267,7 +269,7 @@ def test_a_run_cut_off_in_validation_measures_first_when_it_goes_on(
     assert_same_tensors(cut.average.weights, whole.average.weights)
 
 
-class CtrlC:
+class CtrlC(StoredProposals):
     """Proposals that press Ctrl-C when they have been asked for so often."""
 
     def __init__(self, proposals, at: tuple[int, ...]) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from skimage.measure import label as connected_components
 
 from proposals.features import Regions, describe, pixel_codes, touching
-from proposals.grouping import MOST_REGIONS, Similarity, _pop, _push, group
+from proposals.grouping import MOST_REGIONS, _pop, _push, group
+from proposals.modes import MODES, Similarity
 from proposals.segmentation import smooth
-from proposals.selective_search import MODES
 
 SIMILARITIES = sorted({s for mode in MODES.values() for s in mode.similarities} | {Similarity(1, 0, 0, 0)})
 

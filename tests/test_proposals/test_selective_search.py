@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from proposals import METHODS, MODES, segments, selective_search
-from proposals.selective_search import MIN_SIDE, WORKING_AREA
+from proposals.search import MIN_SIDE, WORKING_AREA
 
 DATA = Path(__file__).parents[1] / "data"
 PHOTOGRAPHS = sorted(path.stem for path in (DATA / "JPEGImages").glob("*.jpg"))

@@ -44,6 +44,13 @@ class BackboneConfig:
     recipe: str = "auto"
     classifier: tuple[str, str] | None = None
 
+    def needs_download(self, name: str) -> str:
+        """What to tell a user who wants the ImageNet weights of the backbone of this name and has not allowed that."""
+        return (
+            f"ImageNet weights of {name} ({self.source}) need a download: add --allow-download, or give a file or "
+            "'none' to --backbone-weights"
+        )
+
 
 class BackboneKind(Protocol):
     """A kind of backbone: its defaults, how it is built, where its weights come from.

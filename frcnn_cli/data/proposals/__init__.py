@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals, write_detectron2
 from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, write_fast_rcnn
 from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
 from frcnn_cli.data.proposals.shards import ShardedProposals, find_shards
-from frcnn_cli.data.samples import coco_ids
 from frcnn_cli.errors import UsageError
 
 _READERS = {".npz": ProposalFile, ".mat": FastRCNNProposals, ".pkl": Detectron2Proposals}
@@ -23,14 +23,16 @@ _WRITERS = {".npz": write_npz, ".mat": write_fast_rcnn, ".pkl": write_detectron2
 
 
 class Proposals(Protocol):
-    """What a proposal file of any format offers.
+    """What a proposal file of any format offers; it is a source of proposals, as in `frcnn_cli.engine.sources`.
 
     Attributes:
+        made: False: they were made before.
         path: the file.
         meta: the settings the proposals were made with and ``sizes``; empty where the format holds none.
         ids: the image ids.
     """
 
+    made: bool
     path: Path
     meta: dict[str, Any]
     ids: tuple[str, ...]
@@ -46,8 +48,11 @@ class Proposals(Protocol):
             DataError: there are none for this image, or they are no valid boxes of such an image.
         """
 
+    def boxes(self, image: np.ndarray, image_id: str) -> np.ndarray:
+        """The same, of an image [H, W, 3]."""
 
-def open_proposals(path: str | Path, images: Iterable[Any] = ()) -> Proposals:
+
+def open_proposals(path: str | Path, images: Iterable[Item] = ()) -> Proposals:
     """Open a proposal file; where a .npz is not there but its shards are, those, as one file.
 
     Args:

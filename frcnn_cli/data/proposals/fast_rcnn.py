@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import io as scipy_io
 
 from frcnn_cli.data.proposals.matlab import read_mat
 from frcnn_cli.data.proposals.npz import ImageProposals, checked_images
@@ -58,6 +57,8 @@ def write_fast_rcnn(path: Path, images: Iterable[ImageProposals], settings: Mapp
     Raises:
         DataError: boxes are not valid, or the file cannot be written.
     """
+    from scipy import io as scipy_io  # takes its time to import, which other formats do not wait for
+
     boxes, ids = [], []
     for image_id, xyxy, *_ in checked_images(path, images):
         pixels = np.column_stack((np.floor(xyxy[:, :2]) + 1, np.ceil(xyxy[:, 2:])))[:, (1, 0, 3, 2)]

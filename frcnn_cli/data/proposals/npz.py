@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from frcnn_cli.data.proposals.stored import StoredProposals
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write, reading, reason
 
@@ -40,7 +41,7 @@ class ImageProposals(NamedTuple):
     coco_id: int | str | None = None
 
 
-class ProposalFile:
+class ProposalFile(StoredProposals):
     """A proposal file opened for reading: the directory and the meta data at once, boxes when asked for.
 
     An instance can be pickled, and used after a fork and from several threads: each process opens

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from frcnn_cli.data.proposals.npz import ProposalFile
+from frcnn_cli.data.proposals.stored import StoredProposals
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import reason
 
@@ -77,7 +78,7 @@ def find_shards(whole: Path) -> dict[Shard, Path]:
     return found
 
 
-class ShardedProposals:
+class ShardedProposals(StoredProposals):
     """All shards of a file, used as a `ProposalFile` is.
 
     Attributes:

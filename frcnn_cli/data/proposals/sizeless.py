@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from frcnn_cli.data.proposals.npz import checked_proposals
+from frcnn_cli.data.proposals.stored import StoredProposals
 from frcnn_cli.errors import DataError
 
 ROUNDING = 0.01
 """Pixels by which a box may leave its image and is clipped in silence: sums of float32 numbers end that far off."""
 
 
-class SizelessProposals(ABC):
+class SizelessProposals(StoredProposals):
     """Another tool's proposals, opened for reading: used as a `ProposalFile` is.
 
     Attributes:

@@ -9,14 +9,16 @@ format"). Its boxes are 1-based and include their last pixel; ours are continuou
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from frcnn_cli.data.detections import Detections
+from frcnn_cli.data.detections import Detections, ImageResult
+from frcnn_cli.data.writers import Target
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, reason
+from frcnn_cli.files import atomic_write, check_writable, reason
 
 _TO_VOC = np.array([1.0, 1.0, 0.0, 0.0])
 
@@ -25,6 +27,22 @@ def results_path(folder: Path, split: str, name: str) -> Path:
     """The file of one class. What is no letter, digit, dot, plus or minus in a name becomes ``_``."""
     safe_split, safe_name = (re.sub(r"[^\w.+-]", "_", text) for text in (split, name))
     return Path(folder) / f"comp4_det_{safe_split}_{safe_name}.txt"
+
+
+@contextmanager
+def write_voc(target: Target) -> Iterator[Callable[[ImageResult], None]]:
+    """See `Writer`. The files hold the images class by class, so they are written when all images are there."""
+    ids = [image.id for image in target.images]
+    _check_ids(target.path, ids)
+    if len(set(ids)) < len(ids):
+        twice = next(image_id for place, image_id in enumerate(ids) if image_id in ids[:place])
+        raise DataError(f"{target.path}: two images have the id {twice!r}, which VOC results cannot tell apart")
+    for path in _paths_of(target.path, target.split, target.classes):
+        check_writable(path)
+    found: list[ImageResult] = []
+    yield found.append
+    ids, detections = [result.id for result in found], [result.detections for result in found]
+    write_voc_results(target.path, target.split, target.classes, ids, detections)
 
 
 def write_voc_results(
@@ -49,9 +67,8 @@ def write_voc_results(
     """
     if len(image_ids) != len(detections):
         raise ValueError(f"{len(image_ids)} image ids, but {len(detections)} images with detections")
+    _check_ids(folder, image_ids)
     for image_id, found in zip(image_ids, detections, strict=True):
-        if image_id.split() != [image_id]:
-            raise DataError(f"{folder}: image id {image_id!r} cannot stand in VOC results: empty or white space")
         if found.labels.max(initial=0) > len(classes):
             raise ValueError(f"{image_id}: label {found.labels.max()}, but there are {len(classes)} classes")
     paths = _paths_of(folder, split, classes)
@@ -63,7 +80,7 @@ def write_voc_results(
             for score, box in zip(found.scores[mine], found.boxes[mine] + _TO_VOC, strict=True):
                 lines.append(f"{image_id} {score:.6f} " + " ".join(f"{corner:.1f}" for corner in box) + "\n")
         with atomic_write(path) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+            temporary.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
     return paths
 
 
@@ -91,6 +108,12 @@ def read_voc_results(folder: Path, split: str, classes: Sequence[str]) -> dict[s
                 image_id, values = _parse(line, f"{path}, line {number}")
                 rows.setdefault(image_id, []).append((label, values))
     return {image_id: _to_detections(found) for image_id, found in rows.items()}
+
+
+def _check_ids(folder: Path, image_ids: Sequence[str]) -> None:
+    for image_id in image_ids:
+        if image_id.split() != [image_id]:
+            raise DataError(f"{folder}: image id {image_id!r} cannot stand in VOC results: empty or white space")
 
 
 def _paths_of(folder: Path, split: str, classes: Sequence[str]) -> list[Path]:

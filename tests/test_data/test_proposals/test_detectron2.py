@@ -18,18 +18,9 @@ from hypothesis.extra import numpy as hnp
 
 from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals, coco_number, write_detectron2
 from frcnn_cli.data.proposals.npz import ImageProposals
-from frcnn_cli.errors import DataError
 
 BOXES = np.array([[2, 1, 5, 4], [0, 0, 20, 9]], np.float32)
 LOGITS = np.array([-1.5, 3], np.float32)
-
-
-def error_of(function, *arguments) -> str:
-    with pytest.raises(DataError) as caught:
-        function(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.fixture
@@ -72,16 +63,16 @@ def test_mode_1_is_width_and_height(opened):
     assert opened(bbox_mode=None).get("a", 20, 9)[1].tolist() == [2, 1, 5, 4]
 
 
-def test_a_sum_that_ends_a_hair_outside_is_rounding(opened):
+def test_a_sum_that_ends_a_hair_outside_is_rounding(opened, fault_of):
     sides = np.array([[0.3, 0, 499.7, 9]], np.float32)
     assert float(sides[0, 0]) + float(sides[0, 2]) > 500
     found = opened(boxes=[sides], objectness_logits=[LOGITS[:1]], bbox_mode=1).get("a", 500, 9)
     assert found[0, 2] == 500
     outside = opened(boxes=[BOXES + np.float32(0.02)])
-    assert "lies outside the image (20 x 9)" in error_of(outside.get, "a", 20, 9)
+    assert "lies outside the image (20 x 9)" in fault_of(outside.get, "a", 20, 9)
 
 
-def test_the_mode_as_detectron2_s_enumeration(opened, monkeypatch):
+def test_the_mode_as_detectron2_s_enumeration(opened, monkeypatch, fault_of):
     class BoxMode(IntEnum):
         XYXY_ABS = 0
         XYWH_ABS = 1
@@ -95,7 +86,7 @@ def test_the_mode_as_detectron2_s_enumeration(opened, monkeypatch):
     for protocol in (2, 4):
         file = opened(protocol, bbox_mode=BoxMode.XYWH_ABS, boxes=[np.array([[2, 1, 3, 3], [0, 0, 20, 9]])])
         assert file.get("a", 20, 9).tolist() == [[0, 0, 20, 9], [2, 1, 5, 4]]
-    assert "bbox_mode is 4; read are 0 (x1 y1 x2 y2) and 1 (x y w h)" in error_of(lambda: opened(bbox_mode=BoxMode(4)))
+    assert "bbox_mode is 4; read are 0 (x1 y1 x2 y2) and 1 (x y w h)" in fault_of(lambda: opened(bbox_mode=BoxMode(4)))
 
 
 def test_the_names_of_the_first_detectron(opened):
@@ -133,8 +124,8 @@ def test_coco_s_images_by_the_names_of_their_files(opened):
         ({"ids": [3, "3"], "boxes": [BOXES] * 2, "objectness_logits": [LOGITS] * 2}, "image 3 is there twice"),
     ],
 )
-def test_files_of_another_kind(opened, tmp_path, content, fault):
-    message = error_of(lambda: opened(**content))
+def test_files_of_another_kind(opened, tmp_path, content, fault, fault_of):
+    message = fault_of(lambda: opened(**content))
     assert message.startswith(f"{tmp_path / 'p.pkl'}: ")
     assert fault in message
 
@@ -153,28 +144,28 @@ def test_files_of_another_kind(opened, tmp_path, content, fault):
         ({"boxes": [np.full((2, 4), np.inf)], "bbox_mode": 1}, "has a coordinate that is not a finite number"),
     ],
 )
-def test_boxes_that_do_not_fit(opened, tmp_path, content, fault):
+def test_boxes_that_do_not_fit(opened, tmp_path, content, fault, fault_of):
     file = opened(**content)
-    message = error_of(file.get, "a", 20, 9)
+    message = fault_of(file.get, "a", 20, 9)
     assert message.startswith(f"{tmp_path / 'p.pkl'}: image a: ")
     assert fault in message
     assert message.endswith("; read as x1 y1 x2 y2 or x y w h as its bbox_mode says, continuous pixels from 0")
-    assert error_of(file.get, "b", 20, 9) == f"{tmp_path / 'p.pkl'}: no proposals for image b"
+    assert fault_of(file.get, "b", 20, 9) == f"{tmp_path / 'p.pkl'}: no proposals for image b"
 
 
-def test_not_a_dict_and_not_whole(tmp_path):
+def test_not_a_dict_and_not_whole(tmp_path, fault_of):
     path = tmp_path / "p.pkl"
-    assert error_of(Detectron2Proposals, path) == f"{path}: no such file"
+    assert fault_of(Detectron2Proposals, path) == f"{path}: no such file"
     path.write_bytes(pickle.dumps([BOXES]))
-    assert error_of(Detectron2Proposals, path) == f"{path}: not detectron2's (a list, not a dict)"
+    assert fault_of(Detectron2Proposals, path) == f"{path}: not detectron2's (a list, not a dict)"
     write_detectron2(path, [ImageProposals("a", BOXES, 20, 9)], {})
     data = path.read_bytes()
     for length in range(len(data)):
         path.write_bytes(data[:length])
-        assert f"{path}: not a pickle, or a damaged one (" in error_of(Detectron2Proposals, path)
+        assert f"{path}: not a pickle, or a damaged one (" in fault_of(Detectron2Proposals, path)
 
 
-def test_a_hostile_file_runs_nothing(tmp_path, monkeypatch):
+def test_a_hostile_file_runs_nothing(tmp_path, monkeypatch, fault_of):
     class Attack:
         def __reduce__(self):
             return os.system, ("touch marker",)
@@ -182,7 +173,7 @@ def test_a_hostile_file_runs_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "p.pkl"
     path.write_bytes(pickle.dumps({"ids": ["a"], "boxes": [BOXES], "objectness_logits": [Attack()]}))
-    assert "system', which is neither an array nor a plain container" in error_of(Detectron2Proposals, path)
+    assert "system', which is neither an array nor a plain container" in fault_of(Detectron2Proposals, path)
     assert os.listdir(tmp_path) == ["p.pkl"]
 
 
@@ -205,15 +196,15 @@ def test_detectron2_finds_what_it_looks_for(tmp_path):
     assert b"_core" not in path.read_bytes()  # a name only some versions of NumPy know
 
 
-def test_writing_is_reproducible_and_checked(tmp_path):
+def test_writing_is_reproducible_and_checked(tmp_path, fault_of):
     for name in ("a.pkl", "b.pkl"):
         write_detectron2(tmp_path / name, [ImageProposals("a", BOXES, 20, 9)], {})
     assert (tmp_path / "a.pkl").read_bytes() == (tmp_path / "b.pkl").read_bytes()
-    outside = error_of(write_detectron2, tmp_path / "c.pkl", [ImageProposals("a", BOXES, 19, 9)], {})
+    outside = fault_of(write_detectron2, tmp_path / "c.pkl", [ImageProposals("a", BOXES, 19, 9)], {})
     assert outside == f"{tmp_path / 'c.pkl'}: image a: box 1 (0, 0, 20, 9) lies outside the image (19 x 9)"
     names = ("COCO_val2014_000000000139", "COCO_train2014_000000000139")
     twins = [ImageProposals(name, BOXES, 20, 9) for name in names]
-    same_number = error_of(write_detectron2, tmp_path / "c.pkl", twins, {})
+    same_number = fault_of(write_detectron2, tmp_path / "c.pkl", twins, {})
     assert same_number == f"{tmp_path / 'c.pkl'}: two images have the same COCO number"
     assert sorted(os.listdir(tmp_path)) == ["a.pkl", "b.pkl"]
 
@@ -238,14 +229,14 @@ def test_what_is_written_is_read_to_the_bit(drawn):
             assert file.get(image.id, 200, 200).tobytes() == image.boxes.tobytes()
 
 
-def test_images_of_a_coco_file_go_by_its_numbers(tmp_path, opened):
+def test_images_of_a_coco_file_go_by_its_numbers(tmp_path, opened, fault_of):
     """Names are no numbers, even where they look like one: 7.jpg is not the image 7."""
     opened(ids=[7, 5], boxes=[BOXES, BOXES[:1]], objectness_logits=[LOGITS, LOGITS[:1]])
     file = Detectron2Proposals(tmp_path / "p.pkl", {"a": 7, "7": 5, "5": 9})
     assert len(file.get("a", 20, 9)) == 2
     assert len(file.get("7", 20, 9)) == 1
     assert "5" not in file
-    assert "no proposals for image 5" in error_of(file.get, "5", 20, 9)
+    assert "no proposals for image 5" in fault_of(file.get, "5", 20, 9)
 
 
 def test_files_that_go_by_names_are_read_all_the_same(tmp_path, opened):
@@ -255,11 +246,11 @@ def test_files_that_go_by_names_are_read_all_the_same(tmp_path, opened):
     assert len(file.get("7", 20, 9)) == 1
 
 
-def test_coco_s_numbers_are_written(tmp_path):
+def test_coco_s_numbers_are_written(tmp_path, fault_of):
     images = [ImageProposals("a", BOXES, 20, 9, 101), ImageProposals("b", BOXES[:1], 20, 9, "x7")]
     write_detectron2(tmp_path / "p.pkl", images, {})
     assert pickle.loads((tmp_path / "p.pkl").read_bytes())["ids"] == [101, "x7"]
     file = Detectron2Proposals(tmp_path / "p.pkl", {"a": 101, "b": "x7"})
     assert len(file.get("b", 20, 9)) == 1
     twice = [image._replace(coco_id=1) for image in images]
-    assert "two images have the same COCO number" in error_of(write_detectron2, tmp_path / "q.pkl", twice, {})
+    assert "two images have the same COCO number" in fault_of(write_detectron2, tmp_path / "q.pkl", twice, {})

@@ -14,7 +14,6 @@ from scipy import io as scipy_io
 
 from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, write_fast_rcnn
 from frcnn_cli.data.proposals.npz import ImageProposals
-from frcnn_cli.errors import DataError
 
 
 def cells(values: list, column: bool = False) -> np.ndarray:
@@ -27,14 +26,6 @@ def cells(values: list, column: bool = False) -> np.ndarray:
 def write_by_hand(path: Path, boxes: list, ids: list[str], **more) -> Path:
     scipy_io.savemat(path, {"boxes": cells(boxes), "images": cells(ids, column=True), **more})
     return path
-
-
-def error_of(function, *arguments) -> str:
-    with pytest.raises(DataError) as caught:
-        function(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64, np.int32, np.float32])
@@ -77,52 +68,52 @@ def test_either_way_round_of_the_cells(tmp_path):
         ({"a": 1}, "not numbers [N, 4]"),
     ],
 )
-def test_boxes_that_do_not_fit_name_the_convention(tmp_path, boxes, fault):
+def test_boxes_that_do_not_fit_name_the_convention(tmp_path, boxes, fault, fault_of):
     path = write_by_hand(tmp_path / "t.mat", [boxes], ["a"])
-    message = error_of(FastRCNNProposals(path).get, "a", 20, 9)
+    message = fault_of(FastRCNNProposals(path).get, "a", 20, 9)
     assert message.startswith(f"{path}: image a: ")
     assert fault in message
     assert message.endswith("; read as y1 x1 y2 x2, pixels counted from 1")
 
 
-def test_a_missing_image(tmp_path):
+def test_a_missing_image(tmp_path, fault_of):
     path = write_by_hand(tmp_path / "t.mat", [np.array([[2, 3, 4, 5]])], ["a"])
-    assert error_of(FastRCNNProposals(path).get, "b", 9, 9) == f"{path}: no proposals for image b"
+    assert fault_of(FastRCNNProposals(path).get, "b", 9, 9) == f"{path}: no proposals for image b"
 
 
-def test_files_of_another_kind(tmp_path):
+def test_files_of_another_kind(tmp_path, fault_of):
     path = tmp_path / "t.mat"
     box = np.array([[2, 3, 4, 5]])
-    assert error_of(FastRCNNProposals, path) == f"{path}: no such file"
-    assert error_of(FastRCNNProposals, tmp_path).startswith(f"{tmp_path}: cannot be read (")
+    assert fault_of(FastRCNNProposals, path) == f"{path}: no such file"
+    assert fault_of(FastRCNNProposals, tmp_path).startswith(f"{tmp_path}: cannot be read (")
     path.write_bytes(b"")
-    assert error_of(FastRCNNProposals, path).startswith(f"{path}: not a .mat file, or a damaged one (")
+    assert fault_of(FastRCNNProposals, path).startswith(f"{path}: not a .mat file, or a damaged one (")
     path.write_bytes(b"text" * 200)
-    assert error_of(FastRCNNProposals, path).startswith(f"{path}: not a .mat file, or a damaged one (")
+    assert fault_of(FastRCNNProposals, path).startswith(f"{path}: not a .mat file, or a damaged one (")
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
-    assert error_of(FastRCNNProposals, path) == f"{path}: MATLAB's format 7.3 is not read; save it with -v7"
+    assert fault_of(FastRCNNProposals, path) == f"{path}: MATLAB's format 7.3 is not read; save it with -v7"
     scipy_io.savemat(path, {"boxes": box})
-    assert "boxes of a single image, which do not tell where pixels are counted from" in error_of(
+    assert "boxes of a single image, which do not tell where pixels are counted from" in fault_of(
         FastRCNNProposals, path
     )
     scipy_io.savemat(path, {"boxes": cells([box])})
-    assert error_of(FastRCNNProposals, path) == f"{path}: not fast-rcnn's (no cell arrays boxes and images in it)"
+    assert fault_of(FastRCNNProposals, path) == f"{path}: not fast-rcnn's (no cell arrays boxes and images in it)"
     scipy_io.savemat(path, {"other": box})
-    assert error_of(FastRCNNProposals, path) == f"{path}: not fast-rcnn's (no cell arrays boxes and images in it)"
+    assert fault_of(FastRCNNProposals, path) == f"{path}: not fast-rcnn's (no cell arrays boxes and images in it)"
     write_by_hand(path, [box, box], ["a"])
-    assert error_of(FastRCNNProposals, path) == f"{path}: boxes of 2 images, but 1 image ids"
+    assert fault_of(FastRCNNProposals, path) == f"{path}: boxes of 2 images, but 1 image ids"
     write_by_hand(path, [box, box], ["a", "a"])
-    assert error_of(FastRCNNProposals, path) == f"{path}: image a is there twice"
+    assert fault_of(FastRCNNProposals, path) == f"{path}: image a is there twice"
     scipy_io.savemat(path, {"boxes": cells([box]), "images": cells([np.array([[5.0]])])})
-    assert error_of(FastRCNNProposals, path) == f"{path}: images: a cell that is not the id of an image"
+    assert fault_of(FastRCNNProposals, path) == f"{path}: images: a cell that is not the id of an image"
 
 
-def test_truncated_anywhere(tmp_path):
+def test_truncated_anywhere(tmp_path, fault_of):
     path = write_by_hand(tmp_path / "t.mat", [np.array([[2, 3, 4, 5]])], ["a"])
     data = path.read_bytes()
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
-        assert str(path) in error_of(FastRCNNProposals, path)
+        assert str(path) in fault_of(FastRCNNProposals, path)
 
 
 def test_what_is_written_holds_our_box_and_is_in_whole_pixels(tmp_path):
@@ -147,21 +138,21 @@ def test_an_image_wider_than_uint16(tmp_path):
     assert FastRCNNProposals(tmp_path / "t.mat").get("a", 70_000, 1).tolist() == wide.tolist()
 
 
-def test_a_full_disk_leaves_nothing(tmp_path, full_disk):
+def test_a_full_disk_leaves_nothing(tmp_path, full_disk, fault_of):
     boxes = np.random.default_rng(0).uniform(1, 50, (5000, 4)).astype(np.float32)
     boxes[:, 2:] += boxes[:, :2]
     with full_disk(1000):
-        message = error_of(write_fast_rcnn, tmp_path / "t.mat", [ImageProposals("a", boxes, 100, 100)], {})
+        message = fault_of(write_fast_rcnn, tmp_path / "t.mat", [ImageProposals("a", boxes, 100, 100)], {})
     assert message.startswith(f"{tmp_path / 't.mat'}: cannot be written (")
     assert os.listdir(tmp_path) == []
 
 
-def test_bad_boxes_are_refused(tmp_path):
+def test_bad_boxes_are_refused(tmp_path, fault_of):
     outside = np.array([[0.0, 0, 10, 1]])
-    message = error_of(write_fast_rcnn, tmp_path / "t.mat", [ImageProposals("a", outside, 9, 9)], {})
+    message = fault_of(write_fast_rcnn, tmp_path / "t.mat", [ImageProposals("a", outside, 9, 9)], {})
     assert message == f"{tmp_path / 't.mat'}: image a: box 0 (0, 0, 10, 1) lies outside the image (9 x 9)"
     twice = [ImageProposals("a", np.zeros((0, 4)), 9, 9)] * 2
-    assert error_of(write_fast_rcnn, tmp_path / "t.mat", twice, {}) == f"{tmp_path / 't.mat'}: image a: is there twice"
+    assert fault_of(write_fast_rcnn, tmp_path / "t.mat", twice, {}) == f"{tmp_path / 't.mat'}: image a: is there twice"
 
 
 corner = st.tuples(st.integers(0, 40), st.integers(0, 40))

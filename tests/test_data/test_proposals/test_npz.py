@@ -19,18 +19,9 @@ from hypothesis.extra import numpy as hnp
 
 from frcnn_cli.data.proposals.npz import ProposalFile, write_proposals
 from frcnn_cli.data.proposals.partial import PartialProposals
-from frcnn_cli.errors import DataError
 
 BOXES = np.array([[0, 0, 50, 40], [1.5, 2, 3, 4]], dtype=np.float32)
 SETTINGS = {"mode": "fast", "seed": 0, "max_proposals": 2000}
-
-
-def error_of(function, *arguments) -> str:
-    with pytest.raises(DataError) as caught:
-        function(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.fixture
@@ -78,39 +69,39 @@ def test_same_content_same_bytes(path, tmp_path):
     assert (tmp_path / "q.npz").read_bytes() == path.read_bytes()
 
 
-def test_missing_image_and_other_size(path):
+def test_missing_image_and_other_size(path, fault_of):
     file = ProposalFile(path)
-    assert error_of(file.get, "c", 9, 9) == f"{path}: no proposals for image c"
+    assert fault_of(file.get, "c", 9, 9) == f"{path}: no proposals for image c"
     expected = f"{path}: image b: proposals made on 9 x 9 pixels, but the image is 9 x 10"
-    assert error_of(file.get, "b", 9, 10) == expected
+    assert fault_of(file.get, "b", 9, 10) == expected
 
 
-def test_files_that_are_no_proposal_files(tmp_path):
+def test_files_that_are_no_proposal_files(tmp_path, fault_of):
     path = tmp_path / "p.npz"
-    assert error_of(ProposalFile, path) == f"{path}: no such file"
+    assert fault_of(ProposalFile, path) == f"{path}: no such file"
     path.write_text("text")
-    assert error_of(ProposalFile, path).startswith(f"{path}: not a proposal file, or a damaged one (")
+    assert fault_of(ProposalFile, path).startswith(f"{path}: not a proposal file, or a damaged one (")
     np.savez(path, a=BOXES)
-    assert error_of(ProposalFile, path) == f"{path}: not a proposal file (no __meta__ in it)"
+    assert fault_of(ProposalFile, path) == f"{path}: not a proposal file (no __meta__ in it)"
     np.savez(path, __meta__=np.frombuffer(b"{", np.uint8))
-    assert error_of(ProposalFile, path).startswith(f"{path}: __meta__ is not JSON (")
+    assert fault_of(ProposalFile, path).startswith(f"{path}: __meta__ is not JSON (")
     np.savez(path, __meta__=np.frombuffer(b"{}", np.uint8))
-    assert "not a proposal file (__meta__ does not say frcnn-proposals" in error_of(ProposalFile, path)
+    assert "not a proposal file (__meta__ does not say frcnn-proposals" in fault_of(ProposalFile, path)
     later = {"format": "frcnn-proposals", "version": 2, "sizes": {}}
     np.savez(path, __meta__=np.frombuffer(json.dumps(later).encode(), np.uint8))
-    assert error_of(ProposalFile, path) == f"{path}: version 2 of the format; this program reads 1"
+    assert fault_of(ProposalFile, path) == f"{path}: version 2 of the format; this program reads 1"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("__meta__", "{}")
-    assert error_of(ProposalFile, path) == f"{path}: __meta__ is not an array of numbers"
+    assert fault_of(ProposalFile, path) == f"{path}: __meta__ is not an array of numbers"
 
 
-def test_truncated_and_damaged_files(path):
+def test_truncated_and_damaged_files(path, fault_of):
     data = path.read_bytes()
     path.write_bytes(data[:-30])
-    assert error_of(ProposalFile, path).startswith(f"{path}: not a proposal file, or a damaged one (")
+    assert fault_of(ProposalFile, path).startswith(f"{path}: not a proposal file, or a damaged one (")
     start = data.index(b"night/a.npy") + len("night/a.npy") + 12
     path.write_bytes(data[:start] + b"\xff" * 8 + data[start + 8 :])
-    assert error_of(ProposalFile(path).get, "night/a", 50, 40).startswith(f"{path}: night/a cannot be read (")
+    assert fault_of(ProposalFile(path).get, "night/a", 50, 40).startswith(f"{path}: night/a cannot be read (")
 
 
 @pytest.mark.parametrize(
@@ -126,25 +117,25 @@ def test_truncated_and_damaged_files(path):
         (np.array([[-1.0, 0, 9, 1]]), "box 0 (-1, 0, 9, 1) lies outside the image (9 x 9)"),
     ],
 )
-def test_bad_boxes_are_named_when_read_and_refused_when_written(path, array, fault):
+def test_bad_boxes_are_named_when_read_and_refused_when_written(path, array, fault, fault_of):
     whole = f"{path}: image b: {fault}"
     before = path.read_bytes()
-    assert error_of(write_proposals, path, {"b": array}, {"sizes": {"b": (9, 9)}}) == whole
+    assert fault_of(write_proposals, path, {"b": array}, {"sizes": {"b": (9, 9)}}) == whole
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["p.npz"]
     spoil(path, "b", array)
-    assert error_of(ProposalFile(path).get, "b", 9, 9) == whole
+    assert fault_of(ProposalFile(path).get, "b", 9, 9) == whole
 
 
-def test_a_pickle_is_never_opened(path):
+def test_a_pickle_is_never_opened(path, fault_of):
     spoil(path, "b", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    assert error_of(ProposalFile(path).get, "b", 9, 9).startswith(f"{path}: b cannot be read (object arrays cannot")
+    assert fault_of(ProposalFile(path).get, "b", 9, 9).startswith(f"{path}: b cannot be read (object arrays cannot")
 
 
-def test_writing_without_a_size_or_with_a_reserved_id(tmp_path):
+def test_writing_without_a_size_or_with_a_reserved_id(tmp_path, fault_of):
     path = tmp_path / "p.npz"
-    assert error_of(write_proposals, path, {"b": BOXES}, {"sizes": {}}) == f"{path}: image b: no size"
-    reserved = error_of(write_proposals, path, {"__meta__": BOXES}, {"sizes": {"__meta__": (50, 40)}})
+    assert fault_of(write_proposals, path, {"b": BOXES}, {"sizes": {}}) == f"{path}: image b: no size"
+    reserved = fault_of(write_proposals, path, {"__meta__": BOXES}, {"sizes": {"__meta__": (50, 40)}})
     assert reserved == f"{path}: image __meta__: a reserved name"
     assert not path.exists()
 

@@ -5,22 +5,12 @@ from __future__ import annotations
 import os
 
 import numpy as np
-import pytest
 
 from frcnn_cli.data.proposals.npz import ProposalFile
 from frcnn_cli.data.proposals.partial import PartialProposals
-from frcnn_cli.errors import DataError
 
 BOXES = np.array([[0, 0, 50, 40], [1.5, 2, 3, 4]], dtype=np.float32)
 SETTINGS = {"mode": "fast", "seed": 0, "max_proposals": 2000}
-
-
-def error_of(function, *arguments) -> str:
-    with pytest.raises(DataError) as caught:
-        function(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def test_an_interrupted_run_goes_on(tmp_path):
@@ -45,21 +35,21 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert file.get("../b", 60, 40).tolist() == BOXES.tolist()
 
 
-def test_other_settings_are_refused_with_a_way_out(tmp_path):
+def test_other_settings_are_refused_with_a_way_out(tmp_path, fault_of):
     PartialProposals(tmp_path / "p.npz", SETTINGS)
-    message = error_of(PartialProposals, tmp_path / "p.npz", {**SETTINGS, "seed": 7})
+    message = fault_of(PartialProposals, tmp_path / "p.npz", {**SETTINGS, "seed": 7})
     assert message == (
         f"{tmp_path}/p.npz.partial: begun with other settings (seed 0, now 7); "
         "use those again to go on, or delete the folder to start anew"
     )
 
 
-def test_partial_results_are_checked(tmp_path):
+def test_partial_results_are_checked(tmp_path, fault_of):
     partial = PartialProposals(tmp_path / "p.npz", SETTINGS)
-    assert "image a: box 0 (0, 0, 50, 40) lies outside the image (49 x 40)" in error_of(partial.add, "a", BOXES, 49, 40)
+    assert "image a: box 0 (0, 0, 50, 40) lies outside the image (49 x 40)" in fault_of(partial.add, "a", BOXES, 49, 40)
     assert partial.done_ids() == set()
     (tmp_path / "p.npz.partial" / "a.npz").write_text("damage")
-    assert error_of(partial.finish).startswith(f"{tmp_path}/p.npz.partial/a.npz: not a proposal file")
+    assert fault_of(partial.finish).startswith(f"{tmp_path}/p.npz.partial/a.npz: not a proposal file")
     assert not (tmp_path / "p.npz").exists()
     (tmp_path / "p.npz.partial" / "settings.json").write_text("{")
-    assert "settings.json: cannot be read (" in error_of(PartialProposals, tmp_path / "p.npz", SETTINGS)
+    assert "settings.json: cannot be read (" in fault_of(PartialProposals, tmp_path / "p.npz", SETTINGS)

@@ -15,7 +15,8 @@ import numpy as np
 
 from proposals.colour import convert
 from proposals.features import Regions, describe, pixel_codes
-from proposals.grouping import Similarity, group
+from proposals.grouping import group
+from proposals.modes import METHODS, MODES, Mode
 from proposals.ranking import rank
 from proposals.segmentation import PixelGraph, pixel_graph, segment, segment_by_skimage, smooth
 
@@ -29,29 +30,6 @@ covers as many objects at IoU 0.5 as that one, in two thirds of the time."""
 MIN_SIDE = 16
 """Boxes with a shorter side, in pixels of an image of `WORKING_AREA`, are left out: 20 pixels at the authors' size (the
 R-CNN authors' filter)."""
-
-ALL = Similarity()
-NO_COLOUR = Similarity(colour=0)
-FILL = Similarity(colour=0, texture=0, size=0)
-SIZE = Similarity(colour=0, texture=0, fill=0)
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How far to diversify: every colour space with every k with every set of similarities is one grouping."""
-
-    colour_spaces: tuple[str, ...]
-    ks: tuple[int, ...]
-    similarities: tuple[Similarity, ...]
-
-
-MODES = {
-    "single": Mode(("lab",), (50,), (ALL, FILL)),
-    "fast": Mode(("hsv", "lab"), (50, 100), (ALL, NO_COLOUR, FILL)),
-    "quality": Mode(("hsv", "lab", "rgi", "intensity"), (50, 100, 150), (ALL, NO_COLOUR, FILL, SIZE)),
-}
-
-METHODS = ("numba", "skimage")
 
 T = TypeVar("T")
 R = TypeVar("R")

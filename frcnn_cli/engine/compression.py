@@ -1,0 +1,108 @@
+"""Truncated SVD of a checkpoint's fully connected layers (paper, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from frcnn_cli.core.svd import Decomposition, LowRankLinear, compress, decompose, energy, rank_for_energy
+from frcnn_cli.engine.checkpoint import Checkpoint
+from frcnn_cli.engine.detectors import DETECTORS
+from frcnn_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer, u x v; rank is None where it is left whole."""
+
+    name: str
+    shape: tuple[int, int]
+    rank: int | None
+    energy: float
+
+    @property
+    def before(self) -> int:
+        """Weights, each one multiply-add for a RoI (u biases come on top)."""
+        u, v = self.shape
+        return u * v
+
+    @property
+    def after(self) -> int:
+        """The same, of what the layer has become."""
+        return self.before if self.rank is None else self.rank * sum(self.shape)
+
+
+class Compression:
+    """The layers of a checkpoint that are not compressed yet, and what compressing them would do.
+
+    Args:
+        checkpoint: of a kind of detector with layers that can be compressed.
+
+    Raises:
+        UsageError: it has none, or all are compressed already.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        kind = DETECTORS[checkpoint.kind]
+        if not kind.compressible:
+            raise UsageError(f"a {kind.title} has no layers to compress")
+        keys = {name: f"head.{name}.weight" for name in kind.compressible}
+        self.weights = {name: checkpoint.state[key] for name, key in keys.items() if key in checkpoint.state}
+        if not self.weights:
+            raise UsageError(f"{' and '.join(kind.compressible)} are compressed already")
+        self.checkpoint = checkpoint
+
+    @cached_property
+    def decompositions(self) -> dict[str, Decomposition]:
+        """Of each layer's weight."""
+        return {name: decompose(weight) for name, weight in self.weights.items()}
+
+    def ranks_for_energy(self, fraction: float) -> dict[str, int]:
+        """The smallest ranks that keep a fraction (0 to 1] of each layer's squared singular values."""
+        return {name: rank_for_energy(part.s, fraction) for name, part in self.decompositions.items()}
+
+    def apply(self, ranks: Mapping[str, int]) -> Checkpoint:
+        """The checkpoint with layers of these ranks.
+
+        Raises:
+            UsageError: a layer is compressed already, or a rank is out of range.
+        """
+        return compress_checkpoint(self.checkpoint, ranks, self.decompositions)
+
+    def report(self, ranks: Mapping[str, int]) -> list[LayerReport]:
+        """What these ranks leave of each layer."""
+        return [self._report(name, ranks.get(name)) for name in self.weights]
+
+    def _report(self, name: str, rank: int | None) -> LayerReport:
+        kept = 1.0 if rank is None else float(energy(self.decompositions[name].s)[rank - 1])
+        u, v = self.weights[name].shape
+        return LayerReport(name, (u, v), rank, kept)
+
+
+def compress_checkpoint(
+    checkpoint: Checkpoint, ranks: Mapping[str, int], decompositions: Mapping[str, Decomposition] | None = None
+) -> Checkpoint:
+    """Replace fully connected layers by two each.
+
+    Args:
+        checkpoint: an uncompressed one.
+        ranks: names of layers, such as ``fc6``, to the rank t of each.
+        decompositions: of these layers' weights, where they are known already.
+
+    Raises:
+        UsageError: a layer is compressed already, or a rank is out of range.
+    """
+    model = checkpoint.build()
+    changed: dict[str, int] = {}
+    for name, rank in ranks.items():
+        layer = getattr(model.head, name)
+        if isinstance(layer, LowRankLinear):
+            raise UsageError(f"{name} is compressed already (rank {layer.first.out_features})")
+        try:
+            setattr(model.head, name, compress(layer, rank, (decompositions or {}).get(name)))
+        except ValueError as error:
+            raise UsageError(f"--{name}: {error}") from error
+        changed[f"{name}_rank"] = rank
+    architecture = replace(checkpoint.architecture, **changed)
+    return replace(checkpoint, architecture=architecture, state=model.state_dict())
