@@ -101,14 +101,10 @@ class DatasetOptions:
             count = "two" if len(named) == 2 else len(named)
             raise UsageError(f"{_join([f'--{name}' for name in named], 'and')} are {count} layouts: give one")
         name = named[0] if named else None
-        if ctx.params["classes"] and ctx.params["only"]:
-            raise UsageError("--classes names all classes, --only those to keep: give one of the two")
-        if ctx.params.get("val_fraction"):
-            others = [other for other in (f"val_{name}", "val_split") if ctx.params.get(other)]
-            if any(_is_typed(ctx, other) for other in others) and not _is_typed(ctx, "val_fraction"):
-                ctx.params["val_fraction"] = None  # of a configuration file
-            elif others:
-                raise UsageError("--val-fraction takes images from those to learn from: name no others to measure on")
+        _refuse_both(ctx, "classes", "only", "--classes names all classes, --only those to keep: give one of the two")
+        for other in (f"val_{name}", "val_split"):
+            why = "--val-fraction takes images from those to learn from: name no others to measure on"
+            _refuse_both(ctx, "val_fraction", other, why)
         return cls(
             format=name,
             place=ctx.params.get(name),
@@ -287,6 +283,16 @@ class DatasetCommand(click.Command):
         data = DatasetOptions.of(ctx)
         own = {param.name: ctx.params[param.name] for param in self._own if param.name in ctx.params}
         return ctx.invoke(self.callback, data=data, **own)
+
+
+def _refuse_both(ctx: click.Context, first: str, second: str, why: str) -> None:
+    """Refuse two options that contradict each other; one on the command line replaces the other of a file."""
+    given = [name for name in (first, second) if ctx.params.get(name)]
+    if len(given) == 2:
+        of_file = [name for name in given if not _is_typed(ctx, name)]
+        if len(of_file) != 1:
+            raise UsageError(why)
+        ctx.params[of_file[0]] = None
 
 
 def _is_typed(ctx: click.Context, name: str) -> bool:

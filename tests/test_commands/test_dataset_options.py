@@ -149,6 +149,13 @@ class TestWhatIsRead:
         assert outcome.code == 2
         assert "give one of the two" in outcome.err
 
+    def test_the_command_line_wins_over_a_file(self, run_frcnn, folder, tmp_path):
+        (tmp_path / "a.toml").write_text('[data]\nclasses = ["dog"]\nval-fraction = 0.5\n')
+        call = ("train", "--voc", folder, "--check", "--config", tmp_path / "a.toml")
+        assert "pets (to measure on)" in run_frcnn(*call, "--only", "dog").out
+        (tmp_path / "a.toml").write_text('[data]\nclasses = ["dog"]\nonly = ["dog"]\n')
+        assert "give one of the two" in run_frcnn(*call).err
+
     def test_images_without_annotations(self, run_frcnn, folder):
         (folder / "a3.xml").unlink()
         assert run_frcnn("train", "--voc", folder, "--check").code == 1
