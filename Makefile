@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test fuzz lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list what there is to make
@@ -22,6 +22,9 @@ demo: setup ## find the objects in the bundled photographs; pictures go to demo/
 
 test: setup ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+fuzz: setup ## feed every reader of files 10,000 damaged ones of each kind
+	@FUZZ=10000 $(BIN)/python -m pytest --numprocesses auto tests/test_data/test_fuzz.py
 
 lint: setup ## check format and style
 	$(BIN)/ruff format --check .

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+ALIKE = 3
+"""Faults of one kind that are all shown. Of more, the first stands for them."""
 
 
 class FrcnnError(Exception):
@@ -22,16 +26,40 @@ class MissingFile(DataError):
 
 
 class DatasetFaults(DataError):
-    """Every fault of a data set, found in one pass.
+    """Every fault of a data set, found in one pass; of many that are alike, the message shows the first and the count.
+
+    Args:
+        name: of the data set.
+        faults: see below.
+        everything: show all of them.
 
     Attributes:
+        name: of the data set.
         faults: one line each, naming the file, the object where there is one, and the fault.
     """
 
-    def __init__(self, name: str, faults: Sequence[str]) -> None:
+    def __init__(self, name: str, faults: Sequence[str], everything: bool = False) -> None:
+        self.name = name
         self.faults = tuple(faults)
         count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
-        super().__init__("\n".join((f"{name}: {count}", *(f"  {fault}" for fault in self.faults))))
+        lines = self.faults if everything else group_faults(self.faults)
+        super().__init__("\n".join((f"{name}: {count}", *(f"  {line}" for line in lines))))
+
+
+def group_faults(faults: Sequence[str]) -> list[str]:
+    """The lines to show of faults: of those that differ in the file, the object or a number only, the first if many."""
+    groups: dict[str, list[str]] = {}
+    for fault in faults:
+        what = fault.rpartition(": ")[2]
+        kind = re.sub(r"('[^']*')|[-+]?\d[\d.]*(?:e[-+]?\d+)?|nan|inf", lambda match: match[1] or "#", what)
+        groups.setdefault(kind, []).append(fault)
+    lines: list[str] = []
+    for alike in groups.values():
+        if len(alike) <= ALIKE:
+            lines += alike
+        else:
+            lines.append(f"{alike[0]} (the first of {len(alike)} like it; --all-faults lists them)")
+    return lines
 
 
 class Interrupted(FrcnnError):

@@ -30,8 +30,12 @@ def reason(error: BaseException) -> str:
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[None]:
+def reading(path: str | Path, folder: str = "cannot be read (a folder)") -> Iterator[None]:
     """Open a file in the block, and have what stands in the way told as a `DataError`.
+
+    Args:
+        path: of the file.
+        folder: what is said where it is a folder.
 
     Raises:
         DataError: there is no such file, it is a folder, a device or a pipe, or it cannot be read.
@@ -39,7 +43,7 @@ def reading(path: str | Path) -> Iterator[None]:
     try:
         mode = _mode(path)
         if not stat.S_ISREG(mode):
-            raise DataError(f"{path}: cannot be read ({'a folder' if stat.S_ISDIR(mode) else 'not a regular file'})")
+            raise DataError(f"{path}: {folder if stat.S_ISDIR(mode) else 'cannot be read (not a regular file)'}")
         yield
     except FileNotFoundError:
         raise MissingFile(f"{path}: no such file") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from frcnn_cli.commands.console import progress_bar
 from frcnn_cli.commands.fields import PATH
 from frcnn_cli.data.checks import check_images
 from frcnn_cli.data.formats import FORMATS, Format, Reading
+from frcnn_cli.data.formats.voc import VOC_CLASSES
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.errors import DatasetFaults, UsageError
+from frcnn_cli.errors import DatasetFaults, UsageError, group_faults
+from frcnn_cli.files import read_text
 
 
 class Place(click.Path):
@@ -34,12 +38,17 @@ class Place(click.Path):
 
 
 class ClassNames(click.ParamType):
-    """``cat,dog``, as a tuple; of a configuration file, a list."""
+    """``cat,dog``, a file with a name a line, or ``voc`` for its 20, as a tuple; of a configuration file, a list."""
 
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        names = value.split(",") if isinstance(value, str) else value
+        names = value
+        if value == "voc":
+            names = VOC_CLASSES
+        elif isinstance(value, str):
+            is_file = os.path.isfile(value) or value.endswith((".txt", ".names"))
+            names = read_text(value).split("\n") if is_file else value.split(",")
         return tuple(name.strip() for name in names if name.strip())
 
 
@@ -52,16 +61,26 @@ class DatasetOptions:
         place: the folder or file.
         validation_place: that of ``--val-NAME``, for formats whose splits are places of their own.
         images: the folder of ``--images``.
+        validation_fraction: of the images, to measure on, where they have no place or list of their own.
         classes: the names of ``--classes``.
+        only: the names of ``--only``.
         skip_faulty: leave what is faulty out.
+        strict: see `Reading`.
+        unannotated_empty: see `Reading`.
+        all_faults: show every fault, rather than the first of many that are alike.
     """
 
     format: str | None = None
     place: Path | None = None
     validation_place: Path | None = None
+    validation_fraction: float | None = None
     images: Path | None = None
     classes: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
     skip_faulty: bool = False
+    strict: bool = False
+    unannotated_empty: bool = False
+    all_faults: bool = False
 
     @classmethod
     def of(cls, ctx: click.Context) -> DatasetOptions:
@@ -71,10 +90,10 @@ class DatasetOptions:
         latter is then taken out of ``ctx.params``.
 
         Raises:
-            UsageError: two data sets are named.
+            UsageError: two data sets are named, or two options contradict each other.
         """
         named = [name for name in FORMATS if ctx.params[name] is not None]
-        typed = [name for name in named if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        typed = [name for name in named if _is_typed(ctx, name)]
         if typed:
             ctx.params.update({name: None for name in named if name not in typed})
             named = typed
@@ -82,13 +101,22 @@ class DatasetOptions:
             count = "two" if len(named) == 2 else len(named)
             raise UsageError(f"{_join([f'--{name}' for name in named], 'and')} are {count} layouts: give one")
         name = named[0] if named else None
+        _refuse_both(ctx, "classes", "only", "--classes names all classes, --only those to keep: give one of the two")
+        for other in (f"val_{name}", "val_split"):
+            why = "--val-fraction takes images from those to learn from: name no others to measure on"
+            _refuse_both(ctx, "val_fraction", other, why)
         return cls(
             format=name,
             place=ctx.params.get(name),
             validation_place=ctx.params.get(f"val_{name}"),
+            validation_fraction=ctx.params.get("val_fraction"),
             images=ctx.params["images"],
             classes=ctx.params["classes"] or None,
+            only=ctx.params["only"] or None,
             skip_faulty=ctx.params["skip_faulty"],
+            strict=ctx.params["strict"],
+            unannotated_empty=ctx.params["unannotated_empty"],
+            all_faults=ctx.params["all_faults"],
         )
 
     @property
@@ -114,10 +142,28 @@ class DatasetOptions:
             DataError: whatever else the format's `load` raises.
         """
         dataset = self.read(split, classes, shard)
-        if dataset.skipped and not self.skip_faulty:
-            raise DatasetFaults(dataset.name, dataset.skipped)
-        report_skipped(dataset)
+        faults = self.faults_of(dataset)
+        if faults:
+            raise faults
+        self.report(dataset)
         return dataset
+
+    def faults_of(self, dataset: Dataset) -> DatasetFaults | None:
+        """The faults of a data set that was read, if there are any and they are not to be skipped."""
+        if self.skip_faulty or not dataset.skipped:
+            return None
+        return DatasetFaults(dataset.name, dataset.skipped, self.all_faults)
+
+    def report(self, dataset: Dataset) -> None:
+        """Say on stderr what was left out, and what else is worth knowing about how a data set was read."""
+        if current().rank > 0:
+            return
+        if dataset.skipped:
+            lines = dataset.skipped if self.all_faults else group_faults(dataset.skipped)
+            shown = "\n".join(f"  {line}" for line in lines)
+            click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{shown}", err=True)
+        for note in dataset.notes:
+            click.echo(f"{dataset.name}: {note}", err=True)
 
     def read(self, split: str, classes: tuple[str, ...] | None = None, shard: Shard | None = None) -> Dataset:
         """As `load`, but leave it to the caller what to do about the faults, which are in `skipped`.
@@ -131,17 +177,22 @@ class DatasetOptions:
         form = FORMATS[self.format]
         if form.needs_images and self.images is None:
             raise UsageError(f"--{self.format} needs --images, the folder of its images")
-        dataset = form.load(self.place, Reading(split, self.images, self.classes or classes, skip_faulty=True))
-        if shard:
-            dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
-        return check_images(dataset, skip_faulty=True, track=progress_bar("checking"))
-
-
-def report_skipped(dataset: Dataset) -> None:
-    """Say on stderr what was left out."""
-    if dataset.skipped and current().rank == 0:
-        lines = "\n".join(f"  {line}" for line in dataset.skipped)
-        click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{lines}", err=True)
+        reading = Reading(
+            split,
+            self.images,
+            None if self.only else self.classes or classes,
+            self.only,
+            skip_faulty=True,
+            strict=self.strict,
+            unannotated_empty=self.unannotated_empty,
+        )
+        try:
+            dataset = form.load(self.place, reading)
+            if shard:
+                dataset = replace(dataset, records=tuple(shard.part(dataset.records)))
+            return check_images(dataset, skip_faulty=True, track=progress_bar("checking"))
+        except DatasetFaults as error:
+            raise DatasetFaults(error.name, error.faults, self.all_faults) from None
 
 
 def format_flags(has: Callable[[Format], bool] = lambda form: True, last: str = "or") -> str:
@@ -163,6 +214,13 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
     options = [_place_option(name, form) for name, form in FORMATS.items()]
     if validation:
         options += [_validation_option(name, form) for name, form in FORMATS.items() if not form.lists]
+        options.append(
+            click.Option(
+                ["--val-fraction"],
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                help="Measure on this part of the images, drawn at random, and learn from the others.",
+            )
+        )
     needing = [f"--{name}" for name, form in FORMATS.items() if form.needs_images]
     return [
         *options,
@@ -172,11 +230,28 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
         click.Option(
             ["--classes"],
             type=ClassNames(),
-            metavar="A,B,...",
-            help="Names of the classes.  [default: those of the annotations]",
+            metavar="A,B,...|FILE|voc",
+            help="Names of the classes, or VOC's 20; others are faults.  [default: those of the annotations]",
+        ),
+        click.Option(
+            ["--only"],
+            type=ClassNames(),
+            metavar="A,B,...|FILE",
+            help="Read objects of these classes and pass over all others.",
         ),
         click.Option(
             ["--skip-faulty"], is_flag=True, help="Leave faulty objects and images out, and list what was left out."
+        ),
+        click.Option(
+            ["--strict"], is_flag=True, help="Take boxes that leave their image by a little for faults, not clip them."
+        ),
+        click.Option(
+            ["--unannotated-empty"],
+            is_flag=True,
+            help="Take images without an annotation file for images without objects.",
+        ),
+        click.Option(
+            ["--all-faults"], is_flag=True, help="List every fault, not the first of many that are alike only."
         ),
     ]
 
@@ -200,13 +275,28 @@ class DatasetCommand(click.Command):
         return [*self._own, *dataset_parameters(self.validation)]
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
-        self.params = self._all()
-        return super().make_context(*args, **settings)
+        command = copy(self)
+        command.params = self._all()
+        return super(DatasetCommand, command).make_context(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         data = DatasetOptions.of(ctx)
         own = {param.name: ctx.params[param.name] for param in self._own if param.name in ctx.params}
         return ctx.invoke(self.callback, data=data, **own)
+
+
+def _refuse_both(ctx: click.Context, first: str, second: str, why: str) -> None:
+    """Refuse two options that contradict each other; one on the command line replaces the other of a file."""
+    given = [name for name in (first, second) if ctx.params.get(name)]
+    if len(given) == 2:
+        of_file = [name for name in given if not _is_typed(ctx, name)]
+        if len(of_file) != 1:
+            raise UsageError(why)
+        ctx.params[of_file[0]] = None
+
+
+def _is_typed(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _place_option(name: str, form: Format) -> click.Option:

@@ -23,7 +23,7 @@ from frcnn_cli.commands.options import (
 )
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.detections import ImageResult
-from frcnn_cli.data.images import find_images, load_image, save_image
+from frcnn_cli.data.images import distinct_names, find_images, left_out, load_image, save_image
 from frcnn_cli.data.items import ImageFile
 from frcnn_cli.data.writers.json_file import as_json
 from frcnn_cli.drawing.boxes import draw_detections
@@ -73,6 +73,8 @@ def detect(
     find_model(model.weights)
     check_source(proposals)
     paths, faults = _find(images)
+    for line in left_out(images):
+        err.print(line, markup=False)
     if not paths:
         raise DataError("\n".join(faults))
     pictures = picture_paths(paths, output.save_dir) if output.save_dir else {}
@@ -80,12 +82,14 @@ def detect(
     detector = load_detector(model, proposals)
     results: list[ImageResult] = []
     interrupted = False
-    with open_output(output, detector.classes, list(map(ImageFile, paths))) as write:
-        for path in progress_bar("detect")(paths) if len(paths) > 1 else paths:
+    items = [ImageFile(path, name) for path, name in distinct_names(paths).items()]
+    with open_output(output, detector.classes, items) as write:
+        for item in progress_bar("detect")(items) if len(items) > 1 else items:
+            path = item.path
             result = None
             try:
                 image = load_image(path)
-                result = detect_image(detector, image, path, path.stem, source, config)
+                result = detect_image(detector, image, path, item.id, source, config)
                 if output.save_dir:
                     save_image(pictures[path], draw_detections(image, result.detections, detector.classes))
             except DataError as error:
@@ -136,9 +140,10 @@ def _print_table(results: list[ImageResult], threshold: float) -> None:
     table.columns[0].overflow = "fold"
     for column in table.columns[2:]:
         column.justify = "right"
+    names = distinct_names([result.path for result in results])
     for result in results:
         found = result.detections
-        name = result.path.name
+        name = names[result.path]
         for box, score, label in zip(found.boxes, found.scores, found.names, strict=True):
             table.add_row(name, label, f"{score:.2f}", *(f"{x:.0f}" for x in box))
             name = ""

@@ -66,7 +66,7 @@ def eval(
     find_model(model.weights)
     check_source(proposals)
     dataset = data.load(split)
-    source = proposal_source(proposals)
+    source = proposal_source(proposals, dataset.records)
     detector = load_detector(model, proposals)
     first = current().rank == 0
     with open_output(output, dataset.classes, dataset.records, split) if first else nullcontext() as write:

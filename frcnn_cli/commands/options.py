@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,14 +98,18 @@ def check_source(options: SourceOptions) -> None:
         raise MissingFile(f"{options.proposals}: no such file")
 
 
-def proposal_source(options: SourceOptions) -> ProposalSource:
+def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> ProposalSource:
     """Where proposals come from, ready to be asked.
+
+    Args:
+        options: what was asked for.
+        images: see `open_proposals`.
 
     Raises:
         DataError: the file is damaged.
     """
     if options.proposals:
-        return open_proposals(options.proposals)
+        return open_proposals(options.proposals, images)
     return SearchSource(ProposalConfig(options.mode or ProposalConfig.mode))
 
 

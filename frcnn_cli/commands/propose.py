@@ -18,8 +18,8 @@ from frcnn_cli.commands.propose_report import (
     make_report,
     only_converts,
 )
-from frcnn_cli.data.images import find_images, image_size
-from frcnn_cli.data.items import ImageFile, Item
+from frcnn_cli.data.images import distinct_names, find_images, image_size, left_out
+from frcnn_cli.data.items import ImageFile, Item, coco_ids
 from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
 from frcnn_cli.data.proposals.shards import Shard
@@ -82,9 +82,10 @@ def propose(
     if bool(images_or_folders) == data.given and (data.given or not only_converts(report, output)):
         raise UsageError(f"give images or folders, or a data set by {format_flags()}")
     dataset = data.load(split, shard=shard) if data.given else None
-    items: list[Item] = (
-        list(dataset.records) if dataset else [ImageFile(path) for path in find_images(images_or_folders)]
-    )
+    names = {} if dataset else distinct_names(find_images(images_or_folders))
+    items: list[Item] = list(dataset.records) if dataset else [ImageFile(path, name) for path, name in names.items()]
+    for line in left_out(images_or_folders):
+        err.print(line, markup=False)
     if shard and not dataset:
         items = shard.part(items)
     check_pictures(report, items)
@@ -107,7 +108,7 @@ def _shard_path(output: Path | None, shard: Shard) -> Path:
 
 def _convert(source: Path, output: Path, items: list[Item]) -> None:
     sizes = {item.id: image_size(item.path) for item in items}
-    boxes = convert_proposals(open_proposals(source), output, sizes or None)
+    boxes = convert_proposals(open_proposals(source, items), output, sizes or None, coco_ids(items))
     err.print(f"{output}: {boxes} boxes of {source}")
 
 

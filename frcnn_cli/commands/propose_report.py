@@ -124,7 +124,7 @@ def make_report(
     """
     if not report.recall and report.save_dir is None:
         return
-    file = open_proposals(report.proposals or output)
+    file = open_proposals(report.proposals or output, items)
     if dataset and report.recall:
         coverage = measure_coverage(dataset, file, config.max_proposals, progress_bar("recall"))
         report_coverage(dataset, file, coverage, report.as_json, report.plot)

@@ -56,7 +56,7 @@ def train(call: TrainCall) -> None:
         pick_device(call.machine.device)
     latest = _latest_model(call)
     start = latest or _initial_detector(call)
-    parts = load_data(call.data, call.lists, call.task.output, latest.classes if latest else None)
+    parts = load_data(call.data, call.lists, call.task.output, latest.classes if latest else None, call.training.seed)
     _report_warnings(parts)
     if call.task.check:
         _report_sound(parts)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from frcnn_cli.commands.console import err
-from frcnn_cli.commands.dataset_options import DatasetOptions, report_skipped
+from frcnn_cli.commands.dataset_options import DatasetOptions
 from frcnn_cli.commands.options import default_workers
 from frcnn_cli.commands.propose import make_proposals
 from frcnn_cli.commands.train_options import Lists
 from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
-from frcnn_cli.data.samples import Dataset, join
+from frcnn_cli.data.samples import Dataset, divide, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, DatasetFaults
@@ -73,7 +73,11 @@ class Part:
 
 
 def load_data(
-    data: DatasetOptions, lists: Lists, output: Path | None, classes: tuple[str, ...] | None = None
+    data: DatasetOptions,
+    lists: Lists,
+    output: Path | None,
+    classes: tuple[str, ...] | None = None,
+    seed: int = 0,
 ) -> list[Part]:
     """Read what a run learns from and, if one is named, what it is measured on, and check all of it.
 
@@ -82,6 +86,7 @@ def load_data(
         lists: which parts of it, and their proposals.
         output: the run's folder, where proposals that have no other place are; None if it is not named.
         classes: of a model that is to be trained further; None: those of the first data set.
+        seed: by which --val-fraction draws images.
 
     Raises:
         UsageError: no or two data sets are given, or a proposal file of an unknown suffix.
@@ -98,7 +103,10 @@ def load_data(
         if further is not None:
             more = _read(data.at(further, "voc"), split, classes, faults)
             dataset = _joined(dataset, more, faults)
-        if dataset is not None:
+        if dataset is not None and data.validation_fraction:
+            dataset, measured = divide(dataset, data.validation_fraction, seed)
+            parts += [Part(dataset, path), Part(measured, _own(lists.val_proposals, "val", output))]
+        elif dataset is not None:
             parts.append(Part(dataset, path))
     for part in parts:
         faults.extend(_open_proposals(part))
@@ -107,7 +115,7 @@ def load_data(
     if faults:
         raise DataError("\n".join(map(str, faults)))
     for part in parts:
-        report_skipped(part.dataset)
+        data.report(part.dataset)
     return parts
 
 
@@ -118,8 +126,9 @@ def _read(data: DatasetOptions, split: str, classes: tuple[str, ...] | None, fau
     except DataError as error:
         faults.append(error)
         return None
-    if dataset.skipped and not data.skip_faulty:
-        faults.append(DatasetFaults(dataset.name, dataset.skipped))
+    found = data.faults_of(dataset)
+    if found:
+        faults.append(found)
     return dataset
 
 
@@ -137,16 +146,18 @@ def _wanted(
     data: DatasetOptions, lists: Lists, output: Path | None
 ) -> Iterator[tuple[DatasetOptions, str, Path | None, Path | None]]:
     """Where the data sets lie, their split, a further VOC folder and their proposals."""
-
-    def own(path: Path | None, split: str) -> Path | None:
-        return path or (output / f"proposals-{split}.npz" if output else None)
-
-    yield data, lists.split, lists.add_voc, own(lists.proposals, lists.split)
+    yield data, lists.split, lists.add_voc, _own(lists.proposals, lists.split, output)
     name = lists.val_split or "val"
+    path = _own(lists.val_proposals, name, output)
     if data.validation_place is not None:
-        yield data.at(data.validation_place), "", None, own(lists.val_proposals, name)
+        yield data.at(data.validation_place), "", None, path
     elif data.given and FORMATS[data.format].lists and lists.val_split:
-        yield data, name, None, own(lists.val_proposals, name)
+        yield data, name, None, path
+
+
+def _own(path: Path | None, split: str, output: Path | None) -> Path | None:
+    """The file of a split's proposals: the one that is named, or that of the run's folder."""
+    return path or (output / f"proposals-{split}.npz" if output else None)
 
 
 def _open_proposals(part: Part) -> Iterator[DataError]:
@@ -154,7 +165,7 @@ def _open_proposals(part: Part) -> Iterator[DataError]:
     if part.path is None or not has_proposals(part.path):
         return
     try:
-        part.proposals = open_proposals(part.path)
+        part.proposals = open_proposals(part.path, part.dataset.records)
     except DataError as error:
         yield error
         return

@@ -60,12 +60,12 @@ class Lists:
         workers: processes that make proposals; None for as many as there are cores.
     """
 
-    split: str = setting("train", "The list of --voc to learn from.", table="data")
+    split: str = setting("train", "The list of images to learn from.", table="data")
     add_voc: Path | None = setting(
         None, "A further folder with such a list, as VOC2012 for 07+12.", table="data", metavar="ROOT"
     )
     val_split: str | None = setting(
-        None, "The list of --voc to measure on; without it nothing is measured.", table="data", metavar="NAME"
+        None, "The list of images to measure on; without it nothing is measured.", table="data", metavar="NAME"
     )
     proposals: Path | None = setting(
         None,

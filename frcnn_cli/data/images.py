@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,50 @@ from PIL import ExifTags, Image
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write, reading, reason
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
-"""What `find_images` picks out of a folder. A file named by itself may have any suffix Pillow reads."""
+IMAGE_FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif"),
+    "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf", ".j2c"),
+    "PCX": (".pcx",),
+    "PSD": (".psd",),
+    "QOI": (".qoi",),
+    "SGI": (".sgi",),
+    "SUN": (".ras",),
+    "DDS": (".dds",),
+    "DIB": (),
+    "ICO": (),
+    "ICNS": (),
+    "XBM": (),
+    "XPM": (),
+    "TGA": (".tga",),  # last, as it has no mark to be known by
+}
+"""The formats that are opened, by Pillow's names, and the suffixes by which they are found in folders. Pillow's others
+are no photographs; PostScript among them is a program, which would be run."""
+
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in IMAGE_FORMATS.values() for suffix in suffixes)
+"""In lower case. A file named by itself may have any other."""
+
+_RAW = "a camera's raw file; export it as JPEG, PNG or TIFF"
+_PAGE = "a drawing or a page, not pixels; export it as PNG"
+_FILM = "a film; take images from it"
+
+NO_IMAGES = {
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"), _RAW),
+    **dict.fromkeys((".svg", ".eps", ".ps", ".ai", ".pdf", ".wmf", ".emf"), _PAGE),
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm"), _FILM),
+    ".jxl": "JPEG XL, which is not read; save it as JPEG or PNG",
+}
+"""Suffixes of files that people keep among their images and that are not opened, and what to do about them. Of raw
+files Pillow would open the preview, which is another picture."""
+
+_TOO_OLD = "not read by this version of Pillow; pip install --upgrade pillow"
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -92,8 +136,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """List the images meant by files and folders, in the order given, each once.
 
-    A folder stands for every file below it with one of `IMAGE_SUFFIXES` in either case, in natural order
-    (img2 before img10); hidden files are left out. A file is taken whatever it is called.
+    A folder stands for every file below it with one of `IMAGE_SUFFIXES` in either case whose format can be opened here,
+    in natural order (img2 before img10); hidden files are left out. A file is taken whatever it is called.
 
     Raises:
         DataError: a path does not exist, or a folder holds no image.
@@ -101,9 +145,9 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         if os.path.isdir(path):
-            inside = sorted(filter(_is_visible_image, path.rglob("*")), key=_natural_key)
+            inside = [image for image, obstacle in _images_of_folder(path) if obstacle is None]
             if not inside:
-                raise DataError(f"{path}: no image in this folder")
+                raise DataError("; ".join((f"{path}: no image in this folder", *left_out([path]))))
         elif os.path.exists(path):
             inside = [path]
         else:
@@ -111,6 +155,31 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
         for image in inside:
             found.setdefault(image.resolve(), image)
     return list(found.values())
+
+
+def left_out(paths: Sequence[str | Path]) -> list[str]:
+    """What `find_images` leaves out of folders although it looks like an image, one line a kind: the first, and why."""
+    found: dict[str, list[Path]] = {}
+    for folder in filter(os.path.isdir, paths):
+        for path, obstacle in _images_of_folder(Path(folder)):
+            if obstacle is not None:
+                found.setdefault(obstacle, []).append(path)
+    return [
+        f"{images[0]}{f' and {len(images) - 1} more' if len(images) > 1 else ''}: left out ({obstacle})"
+        for obstacle, images in found.items()
+    ]
+
+
+def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """A short name for each of several files: its own, after as many of its folders as tell it from the others."""
+    names: dict[Path, str] = {}
+    todo, parts = list(dict.fromkeys(paths)), 1
+    while todo:
+        short = {path: "/".join(path.parts[-parts:]) for path in todo}
+        counts = Counter(short.values())
+        names |= {path: name for path, name in short.items() if counts[name] == 1 or parts >= len(path.parts)}
+        todo, parts = [path for path in todo if path not in names], parts + 1
+    return {path: names[path] for path in paths}
 
 
 def save_image(path: str | Path, rgb: np.ndarray) -> None:
@@ -132,23 +201,49 @@ def save_image(path: str | Path, rgb: np.ndarray) -> None:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open an image and turn every fault of the file, then or in the block, into a one-line DataError."""
-    if os.path.isdir(path):
-        raise DataError(f"{path}: a folder, not an image")
-    with reading(path):
+    with reading(path, folder="a folder, not an image"):
         file = open(path, "rb")  # noqa: SIM115 - closed below; a fault met in the caller's block is not this one's
     with file:
         if os.fstat(file.fileno()).st_size == 0:
             raise DataError(f"{path}: empty file")
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=_openers()) as image:
+                _refuse_raw(path, image)
                 yield image
         except Exception as error:  # decoders raise whatever the bad bytes lead them to
-            raise DataError(f"{path}: {_image_fault(error)}") from error
+            raise DataError(f"{path}: {_image_fault(path, error)}") from error
 
 
-def _image_fault(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image that can be read (unknown format)"  # its own text names a file object
+@lru_cache(maxsize=1)
+def _openers() -> tuple[str, ...]:
+    """Those of `IMAGE_FORMATS` that can be opened here."""
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    Image.init()
+    return tuple(name for name in IMAGE_FORMATS if name in Image.OPEN)
+
+
+def _obstacle(path: str | Path) -> str | None:
+    """Why a file of such a name cannot be opened; None if it can."""
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in NO_IMAGES:
+        return NO_IMAGES[suffix]
+    name = next((name for name, suffixes in IMAGE_FORMATS.items() if suffix in suffixes), None)
+    if name is None or name in _openers():
+        return None
+    return "HEIC, which needs a package more: pip install pillow-heif" if name == "HEIF" else f"{name}: {_TOO_OLD}"
+
+
+def _refuse_raw(path: str | Path, image: Image.Image) -> None:
+    if image.format == "TIFF" and os.path.splitext(path)[1].lower() in NO_IMAGES:
+        raise Image.UnidentifiedImageError
+
+
+def _image_fault(path: str | Path, error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):  # its own text names a file object
+        return f"not an image that can be read ({_obstacle(path) or 'unknown format'})"
     if isinstance(error, Image.DecompressionBombError):
         return f"not an image that can be read (more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels)"
     if "truncated" in str(error).lower():
@@ -187,9 +282,12 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8)).convert("RGB")
 
 
-def _is_visible_image(path: Path) -> bool:
+def _images_of_folder(folder: Path) -> list[tuple[Path, str | None]]:
+    """All that looks like an image below a folder, in natural order, with what stands in the way of opening it."""
+    suffixes = IMAGE_SUFFIXES | NO_IMAGES.keys()
     # A leading dot also marks the shadow files (._photo.jpg) some systems leave on shared disks.
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    visible = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith("."))
+    return [(path, _obstacle(path)) for path in sorted(filter(Path.is_file, visible), key=_natural_key)]
 
 
 def _natural_key(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:

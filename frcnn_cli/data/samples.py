@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +49,22 @@ class Objects:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image of a data set: where it lies, its size in pixels as displayed (EXIF applied), its objects."""
+    """One image of a data set.
+
+    Attributes:
+        id: its name, unique in the set.
+        path: of the file.
+        width, height: in pixels as displayed (EXIF applied).
+        objects: those annotated.
+        coco_id: what a COCO file calls it, by which detectron2's proposals go; None in other formats.
+    """
 
     id: str
     path: Path
     width: int
     height: int
     objects: Objects
+    coco_id: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,15 +76,41 @@ class Dataset:
         classes: names of the labels 1, 2, ...
         records: one an image.
         skipped: the faults of what was left out because the caller asked to skip it, one line each.
+        notes: what is no fault, but worth saying about how the set was read, one line each.
     """
 
     name: str
     classes: tuple[str, ...]
     records: tuple[ImageRecord, ...]
-    skipped: tuple[str, ...] = field(default=())
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.records)
+
+
+def divide(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """A data set to learn from and one to measure on: the images are drawn at random, each part keeps their order.
+
+    Args:
+        dataset: of two images or more.
+        fraction: of the images that the second part gets, at least one and not all.
+        seed: the same gives the same parts, in whatever order the images come.
+
+    Raises:
+        DataError: there is one image only.
+    """
+    if len(dataset) < 2:
+        raise DataError(f"{dataset.name}: {len(dataset)} image cannot be divided")
+    count = min(max(round(fraction * len(dataset)), 1), len(dataset) - 1)
+    ids = sorted(record.id for record in dataset.records)
+    drawn = {ids[place] for place in np.random.default_rng(seed).permutation(len(ids))[:count]}
+    first = tuple(record for record in dataset.records if record.id not in drawn)
+    second = tuple(record for record in dataset.records if record.id in drawn)
+    return (
+        replace(dataset, name=f"{dataset.name} (to learn from)", records=first),
+        replace(dataset, name=f"{dataset.name} (to measure on)", records=second, skipped=(), notes=()),
+    )
 
 
 def join(first: Dataset, second: Dataset) -> Dataset:
@@ -90,4 +125,10 @@ def join(first: Dataset, second: Dataset) -> Dataset:
     twice = {record.id for record in first.records} & {record.id for record in second.records}
     if twice:
         raise DataError(f"{name}: {len(twice)} ids are in both, such as {min(twice)}")
-    return Dataset(name, first.classes, first.records + second.records, first.skipped + second.skipped)
+    return Dataset(
+        name,
+        first.classes,
+        first.records + second.records,
+        first.skipped + second.skipped,
+        first.notes + second.notes,
+    )

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from frcnn_cli.data.images import load_image
-from frcnn_cli.data.items import Item
+from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.partial import PartialProposals
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.sources import SEARCHES, Search
@@ -78,7 +78,7 @@ def propose_images(
     faults = processes.gather(faults) or []
     if faults:
         raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))
-    count = partial_file.finish(item.id for item in items) if processes.rank == 0 else 0
+    count = partial_file.finish([item.id for item in items], coco_ids(items)) if processes.rank == 0 else 0
     return processes.sum(count)[0]  # the others wait here for the file
 
 

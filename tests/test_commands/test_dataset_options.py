@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from frcnn_cli.data.formats import FORMATS, DefaultPlace, Format, Reading
 from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.proposals.npz import ProposalFile
-from frcnn_cli.data.samples import Dataset
-from frcnn_cli.errors import DataError
+from frcnn_cli.data.samples import Dataset, divide
+from frcnn_cli.errors import DataError, group_faults
 
 
 def load_toy(place: Path, reading: Reading) -> Dataset:
@@ -22,7 +23,7 @@ def load_toy(place: Path, reading: Reading) -> Dataset:
         root, split = place.read_text().split()
     except OSError:
         raise DataError(f"{place}: no such toy") from None
-    return replace(load_voc(root, split, reading.classes, reading.skip_faulty), name=f"toy {place.stem}")
+    return replace(load_voc(root, split, reading.classes, skip_faulty=reading.skip_faulty), name=f"toy {place.stem}")
 
 
 @pytest.fixture
@@ -104,3 +105,130 @@ def test_a_place_that_need_not_be_named(run_frcnn, toys, monkeypatch, tmp_path):
 def test_reading_does_not_wait_for_torch(run_process):
     code = "import sys; from frcnn_cli.commands import dataset_options as o; list(o.FORMATS.values()); "
     assert run_process("-c", f"{code} print('torch' in sys.modules)") == (0, "False\n", "")
+
+
+def an_xml(path: Path, names: list[str], box: tuple[int, ...] = (1, 1, 30, 30)) -> None:
+    tags = "".join(f"<{tag}>{value}</{tag}>" for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
+    path.write_text(
+        "<annotation>"
+        + "".join(f"<object><name>{name}</name><bndbox>{tags}</bndbox></object>" for name in names)
+        + "</annotation>"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """One folder of ten images, each with a dog and a cat, and no lists."""
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    for number in range(10):
+        Image.new("RGB", (40, 40)).save(folder / f"a{number}.png")
+        an_xml(folder / f"a{number}.xml", ["dog", "cat"])
+    return folder
+
+
+class TestWhatIsRead:
+    def test_classes_of_a_file(self, run_frcnn, folder, tmp_path):
+        (tmp_path / "names.txt").write_text("cat\r\n\ndog, hot\ndog\n")
+        outcome = run_frcnn("train", "--voc", folder, "--check", "--classes", tmp_path / "names.txt")
+        assert outcome.code == 0
+        assert "classes: dog, hot 0" in outcome.err
+        outcome = run_frcnn("train", "--voc", folder, "--check", "--classes", "gone.txt")
+        assert (outcome.code, outcome.err) == (1, "frcnn: gone.txt: no such file\n")
+
+    def test_voc_s_classes_when_asked_for(self, run_frcnn, folder):
+        assert "of 18 classes: aeroplane 0" in run_frcnn("train", "--voc", folder, "--check", "--classes", "voc").err
+        assert "aeroplane" not in run_frcnn("train", "--voc", folder, "--check").err
+
+    def test_some_classes_only(self, run_frcnn, folder):
+        outcome = run_frcnn("train", "--voc", folder, "--check", "--only", "dog")
+        assert outcome.out == "pets: 10 images, 10 objects, no fault\n"
+        assert "pets: objects of other classes that are passed over: 10 (cat)\n" in outcome.err
+        assert run_frcnn("train", "--voc", folder, "--check", "--classes", "dog").code == 1
+        outcome = run_frcnn("train", "--voc", folder, "--check", "--classes", "dog", "--only", "dog")
+        assert outcome.code == 2
+        assert "give one of the two" in outcome.err
+
+    def test_the_command_line_wins_over_a_file(self, run_frcnn, folder, tmp_path):
+        (tmp_path / "a.toml").write_text('[data]\nclasses = ["dog"]\nval-fraction = 0.5\n')
+        call = ("train", "--voc", folder, "--check", "--config", tmp_path / "a.toml")
+        assert "pets (to measure on)" in run_frcnn(*call, "--only", "dog").out
+        (tmp_path / "a.toml").write_text('[data]\nclasses = ["dog"]\nonly = ["dog"]\n')
+        assert "give one of the two" in run_frcnn(*call).err
+
+    def test_images_without_annotations(self, run_frcnn, folder):
+        (folder / "a3.xml").unlink()
+        assert run_frcnn("train", "--voc", folder, "--check").code == 1
+        outcome = run_frcnn("train", "--voc", folder, "--check", "--unannotated-empty")
+        assert outcome.out == "pets: 10 images, 18 objects, no fault\n"
+
+    def test_boxes_a_little_outside(self, run_frcnn, folder):
+        an_xml(folder / "a3.xml", ["dog"], (1, 1, 42, 30))
+        outcome = run_frcnn("train", "--voc", folder, "--check")
+        assert outcome.code == 0
+        assert "pets: 1 box leaves its image by a little and is clipped\n" in outcome.err
+        assert run_frcnn("train", "--voc", folder, "--check", "--strict").code == 1
+
+
+class TestFaults:
+    def test_many_that_are_alike_are_one_line(self, run_frcnn, folder):
+        for number in range(9):
+            an_xml(folder / f"a{number}.xml", ["dog"], (1, 1, 90 + number, 30))
+        an_xml(folder / "a9.xml", [*["dgo"] * 300, *["ctas"] * 3, "cat"])
+        call = ("train", "--voc", folder, "--check", "--classes", "dog,cat")
+        outcome = run_frcnn(*call)
+        first = f"  {folder}/a0.xml: object 1 (dog): box (1, 1, 90, 30) lies outside the image (40 x 40)"
+        unknown = f"  {folder}/a9.xml: object 1 (dgo): unknown class 'dgo'"
+        assert outcome.err.splitlines()[-6:] == [
+            "frcnn: pets: 312 faults",
+            f"{first} (the first of 9 like it; --all-faults lists them)",
+            f"{unknown} (the first of 300 like it; --all-faults lists them)",
+            *(f"  {folder}/a9.xml: object {number} (ctas): unknown class 'ctas'" for number in (301, 302, 303)),
+        ]
+        assert len(run_frcnn(*call, "--all-faults").err.splitlines()) == 1 + 312
+        skipping = run_frcnn(*call, "--skip-faulty").err.splitlines()
+        assert skipping[0] == "pets: 312 faults skipped"
+        assert skipping[1].endswith("(the first of 9 like it; --all-faults lists them)")
+        assert len(run_frcnn(*call, "--skip-faulty", "--all-faults").err.splitlines()) >= 1 + 312
+
+    def test_all_of_them_where_no_image_is_left(self, run_frcnn, folder):
+        for number in range(10):
+            (folder / f"a{number}.png").write_text("no picture")
+        for command in ("train", "eval"):
+            call = (command, "--voc", folder, *(["--check"] if command == "train" else []))
+            assert len(run_frcnn(*call).err.splitlines()) == 2
+            assert len(run_frcnn(*call, "--all-faults").err.splitlines()) == 11
+
+    def test_names_with_numbers_are_not_alike(self):
+        faults = [f"a: object {number}: unknown class 'class{number}'" for number in range(5)]
+        assert group_faults(faults) == faults
+
+
+class TestAPartToMeasureOn:
+    def test_the_images_are_divided(self, run_frcnn, folder):
+        outcome = run_frcnn("train", "--voc", folder, "--val-fraction", 0.2, "--check")
+        assert outcome.out == "pets (to learn from), pets (to measure on): 10 images, 20 objects, no fault\n"
+
+    def test_it_is_the_only_one(self, run_frcnn, folder):
+        outcome = run_frcnn("train", "--voc", folder, "--val-fraction", 0.2, "--val-split", "val", "--check")
+        assert outcome.code == 2
+        assert "--val-fraction takes images from those to learn from" in outcome.err
+
+    @pytest.mark.parametrize(("fraction", "count"), [(0.2, 2), (0.25, 2), (0.999, 9), (0.001, 1), (0.5, 5)])
+    def test_parts_and_their_seed(self, folder, fraction, count):
+        dataset = load_voc(folder, "train")
+        first, second = divide(dataset, fraction, seed=3)
+        assert len(second) == count
+        ids = [record.id for record in dataset.records]
+        parts = [[record.id for record in part.records] for part in (first, second)]
+        assert sorted(parts[0] + parts[1]) == ids
+        assert all(part == [image_id for image_id in ids if image_id in part] for part in parts)
+        backwards = replace(dataset, records=dataset.records[::-1])
+        assert {record.id for record in divide(backwards, fraction, seed=3)[1].records} == set(parts[1])
+        others = [{record.id for record in divide(dataset, 0.5, seed=seed)[1].records} for seed in range(5)]
+        assert any(other != others[0] for other in others)
+
+    def test_one_image_cannot_be_divided(self, folder):
+        dataset = load_voc(folder, "train")
+        with pytest.raises(DataError, match="1 image cannot be divided"):
+            divide(replace(dataset, records=dataset.records[:1]), 0.5)

@@ -15,7 +15,7 @@ from frcnn_cli.core.boxes import iou
 from frcnn_cli.data.formats.voc import VOC_CLASSES, load_voc
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import write_images
-from frcnn_cli.data.proposals.npz import ImageProposals, write_proposals
+from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_proposals
 from frcnn_cli.data.writers.voc_results import read_voc_results
 
 
@@ -305,3 +305,17 @@ def test_files_that_are_something_else(run_frcnn, image, option, tmp_path, tiny_
         assert outcome.out == ""
         assert len(outcome.err.splitlines()) == 1
         assert outcome.err.startswith(f"frcnn: {path}: ")
+
+
+def test_files_of_one_name_are_told_apart(run_frcnn, tiny_voc, tiny_checkpoint, tmp_path):
+    for camera, photo in (("camA", "cow"), ("camB", "chair")):
+        (tmp_path / camera).mkdir()
+        shutil.copy(tiny_voc / "JPEGImages" / f"{photo}.jpg", tmp_path / camera / "0001.jpg")
+    shutil.copy(tiny_voc / "JPEGImages" / "wine.jpg", tmp_path / "camA" / "0002.jpg")
+    made = tmp_path / "p.npz"
+    outcome = run_frcnn("propose", tmp_path, "-o", made, "--mode", "single", "--workers", 1)
+    assert outcome.code == 0, outcome.err
+    assert set(ProposalFile(made).ids) == {"camA/0001", "camB/0001", "0002"}
+    outcome = run_frcnn("detect", tmp_path, "--weights", tiny_checkpoint, "--proposals", made)
+    assert outcome.code == 0, outcome.err
+    assert all(name in outcome.out for name in ("camA/0001.jpg", "camB/0001.jpg", " 0002.jpg"))

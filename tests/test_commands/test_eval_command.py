@@ -114,7 +114,7 @@ def test_result_files_of_the_devkit(evaluate_tiny, tiny_voc, tiny_dataset, tmp_p
 def test_other_formats_hold_the_same_detections(evaluate_tiny, tiny_voc, tmp_path):
     outputs = ("voc", "a.csv", "a.jsonl", "a.json")
     for name in outputs:
-        outcome = evaluate_tiny("--voc", tiny_voc, "--split", "val", "--output", tmp_path / name)
+        outcome = evaluate_tiny("--voc", tiny_voc, "--split", "val", "--classes", "voc", "--output", tmp_path / name)
         assert outcome.code == 0
         assert f"detections of 2 images in {tmp_path / name}" in outcome.err
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]

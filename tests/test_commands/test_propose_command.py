@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+
 import numpy as np
 import pytest
 
@@ -114,3 +117,25 @@ def test_a_log_file_is_not_filled_with_bars(run_process):
     outcome = run_process("-c", code)
     assert outcome.code == 0, outcome.err
     assert outcome.err == ""  # nor does work of less than half a minute leave a line
+
+
+def test_detectron2_s_proposals_of_a_coco_file(run_frcnn, tiny_voc, tmp_path):
+    """COCO's ids are what is written, and what is read back; the other formats go by names."""
+    images = [{"id": 101, "file_name": "sheep.jpg"}, {"id": 7, "file_name": "wine.jpg"}]
+    boxes = [{"id": 5, "image_id": 101, "category_id": 1, "bbox": [1, 2, 30, 40]}]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "sheep"}]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    call = ("propose", "--coco", tmp_path / "a.json", "--images", tiny_voc / "JPEGImages")
+    pickled, made, again = tmp_path / "p.pkl", tmp_path / "p.npz", tmp_path / "again.pkl"
+    for command in (
+        (*call, "-o", pickled, "--mode", "single", "--workers", 1),
+        (*call, "--proposals", pickled, "-o", made),
+        (*call, "--proposals", made, "-o", again),
+        (*call, "--proposals", again, "--recall"),
+        ("train", *call[1:], "--proposals", again, "--check"),
+    ):
+        outcome = run_frcnn(*command)
+        assert outcome.code == 0, outcome.err
+    assert sorted(pickle.loads(pickled.read_bytes())["ids"]) == [7, 101]
+    assert again.read_bytes() == pickled.read_bytes()
+    assert set(ProposalFile(made).ids) == {"sheep", "wine"}

@@ -137,7 +137,7 @@ def test_warnings_are_counted(check, voc_copy, tiny_proposals, tmp_path):
     best = [box_iou(few[name], boxes).max(axis=0) for name, boxes in objects.items() if len(boxes)]
     missed, total = int((np.concatenate(best) < 0.5).sum()), sum(map(len, objects.values()))
     assert 0 < missed < total
-    outcome = check("--voc", voc_copy, "--proposals", path)
+    outcome = check("--voc", voc_copy, "--proposals", path, "--classes", "voc")
     assert outcome.code == 0
     assert "copy train: 2 of 8 images have no object" in outcome.err
     assert f"copy train: {missed} of {total} objects ({missed / total:.1%}) have no proposal of IoU 0.5" in outcome.err
@@ -178,7 +178,7 @@ def test_two_folders_as_one(run_frcnn, tiny_voc, tmp_path):
     lists = other / "ImageSets" / "Main"
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text("2012_cow\n2012_sheep\n")
-    call = ("train", "--voc", tiny_voc, "--split", "val", "--add-voc", other, "--check")
+    call = ("train", "--voc", tiny_voc, "--split", "val", "--add-voc", other, "--check", "--classes", "voc")
     outcome = run_frcnn(*call)
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("tiny val + other val: 4 images")

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frcnn_cli.data.images import find_images, image_size, load_image, read_header, save_image
+from frcnn_cli.data.images import (
+    distinct_names,
+    find_images,
+    image_size,
+    left_out,
+    load_image,
+    read_header,
+    save_image,
+)
 from frcnn_cli.files import atomic_write
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -195,6 +203,74 @@ def test_find_images_names_what_is_missing(tmp_path, fault_of):
     (tmp_path / "empty").mkdir()
     assert fault_of(find_images, [tmp_path / "x.jpg"]) == f"{tmp_path}/x.jpg: no such file"
     assert fault_of(find_images, [tmp_path / "empty"]) == f"{tmp_path}/empty: no image in this folder"
+
+
+SAVED = {
+    ".jfif": "JPEG", ".jpe": "JPEG", ".png": "PNG", ".apng": "PNG", ".bmp": "BMP", ".dib": "DIB", ".gif": "GIF",
+    ".ppm": "PPM", ".mpo": "MPO", ".webp": "WEBP", ".tiff": "TIFF", ".avif": "AVIF", ".jp2": "JPEG2000", ".tga": "TGA",
+    ".pcx": "PCX", ".sgi": "SGI", ".dds": "DDS", ".qoi": "QOI",
+}  # fmt: skip
+"""Suffixes of folders, and Pillow's formats that it can write."""
+
+
+@pytest.mark.parametrize("suffix", SAVED)
+def test_a_folder_s_images_of_every_format_are_opened(tmp_path, suffix):
+    Image.init()
+    if SAVED[suffix] not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {SAVED[suffix]}")
+    image = Image.new("RGB", (16, 12), (200, 30, 40))
+    image.save(tmp_path / "a.bin", SAVED[suffix])
+    (tmp_path / "a.bin").rename(tmp_path / f"A{suffix.upper()}")
+    (path,) = find_images([tmp_path])
+    assert image_size(path) == (16, 12)
+    assert np.abs(load_image(path).astype(int) - (200, 30, 40)).max() <= 12
+    assert left_out([tmp_path]) == []
+
+
+def test_what_a_folder_holds_beside_is_said(tmp_path, fault_of):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
+    for name in ("b.dng", "c.NEF", "d.eps", "e.mp4", "notes.txt", "a.xml", ".f.dng"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in find_images([tmp_path])] == ["a.jpg"]
+    assert left_out([tmp_path, tmp_path / "a.jpg"]) == [
+        f"{tmp_path}/b.dng and 1 more: left out (a camera's raw file; export it as JPEG, PNG or TIFF)",
+        f"{tmp_path}/d.eps: left out (a drawing or a page, not pixels; export it as PNG)",
+        f"{tmp_path}/e.mp4: left out (a film; take images from it)",
+    ]
+    (tmp_path / "a.jpg").unlink()
+    assert fault_of(find_images, [tmp_path]).startswith(f"{tmp_path}: no image in this folder; {tmp_path}/b.dng and 1")
+
+
+def test_heic_says_what_it_needs(tmp_path, fault_of):
+    try:
+        import pillow_heif  # noqa: F401
+    except ImportError:
+        pass
+    else:
+        pytest.skip("pillow-heif is here")
+    (tmp_path / "a.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(40))
+    needs = "HEIC, which needs a package more: pip install pillow-heif"
+    assert left_out([tmp_path]) == [f"{tmp_path}/a.HEIC: left out ({needs})"]
+    message = f"{tmp_path}/a.HEIC: not an image that can be read ({needs})"
+    assert fault_of(load_image, tmp_path / "a.HEIC") == message
+
+
+@pytest.mark.parametrize("name", ["a.eps", "a.png", "a"])
+def test_postscript_is_not_run(tmp_path, name, fault_of):
+    (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    assert "not an image that can be read (" in fault_of(load_image, tmp_path / name)
+    assert "not an image that can be read (" in fault_of(image_size, tmp_path / name)
+
+
+def test_the_preview_of_a_raw_file_is_not_taken_for_it(tmp_path, fault_of):
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.dng", "TIFF")
+    assert "a camera's raw file" in fault_of(load_image, tmp_path / "a.dng")
+
+
+def test_short_names_tell_files_apart():
+    paths = [Path(name) for name in ("x/camA/0001.jpg", "x/camB/0001.jpg", "x/camB/2.jpg", "y/camB/0001.jpg", "3.jpg")]
+    names = distinct_names([*paths, paths[0]])
+    assert [names[path] for path in paths] == ["camA/0001.jpg", "x/camB/0001.jpg", "2.jpg", "y/camB/0001.jpg", "3.jpg"]
 
 
 def test_save_image_makes_the_folder_and_loads_back(tmp_path):

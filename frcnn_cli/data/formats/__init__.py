@@ -23,13 +23,19 @@ class Reading:
         split: the name of a list; without meaning where a place is a single list.
         images: the folder of the images, for formats that do not say where it is.
         classes: names in the order of their labels; None for those of the annotations.
+        only: names in the order of their labels, like `classes`, but objects of others are passed over, not faults.
         skip_faulty: leave faulty objects and images out, and list them in `Dataset.skipped`.
+        strict: take boxes that leave their image by more than a rounding error for faults, however little it is.
+        unannotated_empty: take images without an annotation for images without objects, where the format does not.
     """
 
     split: str
     images: Path | None = None
     classes: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
     skip_faulty: bool = False
+    strict: bool = False
+    unannotated_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ FORMATS: Table[Format] = Table(
     {
         "voc": "frcnn_cli.data.formats.voc:VOC",
         "coco": "frcnn_cli.data.formats.coco:COCO",
+        "yolo": "frcnn_cli.data.formats.yolo:YOLO",
     },
 )
 """By the name of the option. Where a place is missing, they are offered in this order."""

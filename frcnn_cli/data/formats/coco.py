@@ -4,85 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from frcnn_cli.data.formats import Format, Reading
-from frcnn_cli.data.formats.building import (
-    Box,
-    BoxFault,
-    Frame,
-    check_class_names,
-    open_frame,
-    pack_objects,
-    settle_faults,
-)
-from frcnn_cli.data.samples import Dataset, ImageRecord
+from frcnn_cli.data.formats.building import Draft, ImageDraft, ObjectFault, stated_size
+from frcnn_cli.data.formats.finder import FileIndex, stem
+from frcnn_cli.data.images import IMAGE_SUFFIXES
+from frcnn_cli.data.samples import Dataset
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import read_text, reason
 
 
-@dataclass
-class _Image:
-    """An image of the file, and its objects as they are found."""
-
-    id: str
-    path: Path
-    frame: Frame
-    boxes: list[Box] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    difficult: list[bool] = field(default_factory=list)
-
-
 def load_coco(
-    annotations: str | Path, images: str | Path, classes: Sequence[str] | None = None, skip_faulty: bool = False
+    annotations: str | Path, images: str | Path, classes: Sequence[str] | None = None, **wanted: Any
 ) -> Dataset:
     """Read a COCO annotation file and the headers of its images.
 
-    Regions with ``iscrowd`` 1 become crowds, and difficult. An image's id is its ``file_name`` without the suffix.
+    Regions with ``iscrowd`` or ``ignore`` 1 become crowds, and difficult. An image's id is its ``file_name`` without
+    the suffix; its own id in the file becomes its `coco_id`.
 
     Args:
         annotations: the JSON file.
         images: the folder that ``file_name`` is relative to.
         classes: names in the order of their labels. None: the file's categories in the order of their ids.
-        skip_faulty: leave faulty objects and images out and list them in `skipped`.
+        wanted: what else is wanted, as fields of `Reading`.
 
     Raises:
         DataError: the file is missing, not JSON, or lacks a key all else depends on; the folder is missing.
         DatasetFaults: anything else wrong, all of it, unless `skip_faulty`; or no image is left.
     """
-    path, folder = Path(annotations), Path(images)
-    content = _read_json(path)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    names = _category_names(content["categories"], path)
-    known = tuple(names.values()) if classes is None else check_class_names(classes)
-    labels = {name: label for label, name in enumerate(known, start=1)}
+    classes = None if classes is None else tuple(classes)
+    return read_coco(Path(annotations), Reading("", images=Path(images), classes=classes, **wanted))
 
-    faults: list[str] = []
-    found = _read_images(content["images"], path, folder, faults)
+
+def read_coco(path: Path, reading: Reading) -> Dataset:
+    """As `load_coco`."""
+    content = _read_json(path)
+    if not reading.images.is_dir():
+        raise DataError(f"{reading.images}: no such folder")
+    draft = Draft(path.stem, reading)
+    names = _category_names(_without_roots(content, draft), path)
+    images = _read_images(content["images"], path, draft)
     for number, item in enumerate(content["annotations"], start=1):
         try:
-            _read_annotation(item, found, names, labels)
-        except BoxFault as fault:
-            faults.append(f"{path}: annotation {_shown_id(item, number)}: {fault}")
-    usable = [image for image in found.values() if image is not None]
-    skipped = settle_faults(path.stem, faults, len(usable), skip_faulty)
-    return Dataset(path.stem, known, tuple(map(_record, usable)), skipped)
+            _read_annotation(item, images, names, draft)
+        except ObjectFault as fault:
+            draft.faults.append(f"{path}: annotation {_shown_id(item, number)}: {fault}")
+    return draft.finish(names.values())
 
 
-def _load(annotations: Path, reading: Reading) -> Dataset:
-    return load_coco(annotations, reading.images, reading.classes, reading.skip_faulty)
-
-
-COCO = Format(metavar="ANN.json", help="Annotations in COCO's format.", load=_load, lists=False, needs_images=True)
-
-
-def _record(image: _Image) -> ImageRecord:
-    objects = pack_objects(image.boxes, image.labels, image.difficult)
-    objects = replace(objects, crowd=objects.difficult)
-    return ImageRecord(image.id, image.path, image.frame.width, image.frame.height, objects)
+COCO = Format(metavar="ANN.json", help="Annotations in COCO's format.", load=read_coco, lists=False, needs_images=True)
 
 
 def _read_json(path: Path) -> dict[str, list[Any]]:
@@ -96,6 +68,30 @@ def _read_json(path: Path) -> dict[str, list[Any]]:
     if not content["images"]:
         raise DataError(f"{path}: lists no image")
     return content
+
+
+def _without_roots(content: Mapping[str, list[Any]], draft: Draft) -> list[Any]:
+    """The categories but those that stand above others and have no object, as Roboflow writes one."""
+    used = [item.get("category_id") for item in content["annotations"] if isinstance(item, dict)]
+    kept = []
+    for item in content["categories"]:
+        others = [
+            other.get("supercategory")
+            for other in content["categories"]
+            if isinstance(other, dict) and other is not item
+        ]
+        if (
+            isinstance(item, dict)
+            and isinstance(item.get("name"), str)
+            and item["name"] in others
+            and item.get("id") not in used
+        ):
+            draft.notes.append(
+                f"category {item.get('id')} ({item['name']}), above others and without objects, is left out"
+            )
+        else:
+            kept.append(item)
+    return kept
 
 
 def _category_names(categories: Sequence[Any], path: Path) -> dict[int, str]:
@@ -114,71 +110,92 @@ def _category_names(categories: Sequence[Any], path: Path) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
-def _read_images(items: Sequence[Any], path: Path, folder: Path, faults: list[str]) -> dict[Any, _Image | None]:
-    """Return {COCO's number: image}, None for an image that cannot be used; the reasons are added to `faults`."""
-    found: dict[Any, _Image | None] = {}
+def _read_images(items: Sequence[Any], path: Path, draft: Draft) -> dict[Any, ImageDraft | None]:
+    """Return {COCO's number: image}, None for an image that cannot be used; the reasons are added to the faults."""
+    index = FileIndex(draft.reading.images, IMAGE_SUFFIXES)
+    found: dict[Any, ImageDraft | None] = {}
     taken: set[str] = set()
     for number, item in enumerate(items, start=1):
         try:
             key, name = item["id"], item["file_name"]
-            image_id = PurePosixPath(name).with_suffix("").as_posix()
-            duplicate = key in found or image_id in taken
+            duplicate = key in found or PurePosixPath(name) in taken
         except (TypeError, KeyError, ValueError):
-            faults.append(f"{path}: image {number} of the list lacks its id or file_name")
+            draft.faults.append(f"{path}: image {number} of the list lacks its id or file_name")
             continue
         if duplicate:
-            faults.append(f"{path}: image {key} ({name}): its id or file name is there twice")
+            draft.faults.append(f"{path}: image {key} ({name}): its id or file name is there twice")
             continue
-        taken.add(image_id)
+        taken.add(PurePosixPath(name))
+        found[key] = None
         try:
-            stated = (item["width"], item["height"]) if "width" in item and "height" in item else None
-            found[key] = _Image(image_id, folder / name, open_frame(folder / name, stated))
+            file = _find_image(name, index)
+            size = _stated_size(item, f"{path}: image {key} ({name})")
+            found[key] = draft.add_image(stem(file), index.folder / file, size, key)
         except DataError as error:
-            found[key] = None
-            faults.append(str(error))
+            draft.faults.append(str(error))
     return found
 
 
+def _find_image(name: str, index: FileIndex) -> str:
+    """Where an image lies in the folder: where its name says, or else where it is found by a like one."""
+    if (index.folder / name).is_file() and not PurePosixPath(name).is_absolute():
+        return PurePosixPath(name).as_posix()
+    found = index.find_one(name)
+    if found is None:
+        raise DataError(f"{index.folder / name}: no such file")
+    return found
+
+
+def _stated_size(item: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    try:
+        return stated_size(item.get("width"), item.get("height"))
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{where}: its size is not two whole numbers: {item['width']!r}, {item['height']!r}") from None
+
+
 def _read_annotation(
-    item: Any, images: Mapping[Any, _Image | None], names: Mapping[int, str], labels: Mapping[str, int]
+    item: Any, images: Mapping[Any, ImageDraft | None], names: Mapping[int, str], draft: Draft
 ) -> None:
     """Add one annotation to its image. An unusable image's annotations pass: the image is the fault.
 
     Raises:
-        BoxFault: the annotation cannot be used.
+        ObjectFault: the annotation cannot be used.
     """
     try:
         image_key, category, bbox = item["image_id"], item["category_id"], item["bbox"]
         known_image, name = image_key in images, names.get(category)
     except (TypeError, KeyError) as error:
-        raise BoxFault(f"no {error}" if isinstance(error, KeyError) else "not an object with simple ids") from None
+        raise ObjectFault(f"no {error}" if isinstance(error, KeyError) else "not an object with simple ids") from None
     if not known_image:
-        raise BoxFault(f"image_id {image_key!r} is not in the list of images")
+        raise ObjectFault(f"image_id {image_key!r} is not in the list of images")
     image = images[image_key]
     if image is None:
         return
     where = f"image {image.id}"
-    if name is None:
-        raise BoxFault(f"{where}: category_id {category!r} is not in the list of categories")
-    if name not in labels:
-        raise BoxFault(f"{where}: unknown class {name!r}")
-    box = _read_box(bbox, image.frame, f"{where} ({name})")
-    image.boxes.append(box)
-    image.labels.append(labels[name])
-    image.difficult.append(bool(item.get("iscrowd", 0)))
+    try:
+        if name is None:
+            raise ObjectFault(f"category_id {category!r} is not in the list of categories")
+        if not draft.wants(name):
+            return
+        where += f" ({name})"
+        x, y, width, height = written = _numbers(bbox)
+        crowd = _is_set(item, "iscrowd") or _is_set(item, "ignore")
+        draft.add_object(image, name, (x, y, x + width, y + height), written, crowd=crowd)
+    except ObjectFault as fault:
+        raise ObjectFault(f"{where}: {fault}") from None
 
 
-def _read_box(bbox: Any, frame: Frame, where: str) -> Box:
+def _is_set(item: Mapping[str, Any], flag: str) -> bool:
+    return str(item.get(flag, 0)).strip().lower() in ("1", "true", "1.0")
+
+
+def _numbers(bbox: Any) -> list[float]:
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(value) in (int, float) for value in bbox):
-        raise BoxFault(f"{where}: bbox is not four numbers: {bbox!r}")
+        raise ObjectFault(f"bbox is not four numbers: {bbox!r}")
     try:
-        x, y, width, height = map(float, bbox)
+        return [float(value) for value in bbox]
     except OverflowError:
-        raise BoxFault(f"{where}: bbox has a number beyond all bounds") from None
-    try:
-        return frame.place((x, y, x + width, y + height))
-    except BoxFault as fault:
-        raise BoxFault(f"{where}: box ({', '.join(f'{value:g}' for value in bbox)}) {fault}") from None
+        raise ObjectFault("bbox has a number beyond all bounds") from None
 
 
 def _shown_id(item: Any, number: int) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals, write_detectron2
 from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, write_fast_rcnn
 from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
@@ -51,8 +52,12 @@ class Proposals(Protocol):
         """The same, of an image [H, W, 3]."""
 
 
-def open_proposals(path: str | Path) -> Proposals:
+def open_proposals(path: str | Path, images: Iterable[Item] = ()) -> Proposals:
     """Open a proposal file; where a .npz is not there but its shards are, those, as one file.
+
+    Args:
+        path: the file.
+        images: those of a data set, whose ids in a COCO file detectron2's proposals go by.
 
     Raises:
         UsageError: an unknown suffix.
@@ -60,6 +65,8 @@ def open_proposals(path: str | Path) -> Proposals:
     """
     path = Path(path)
     reader = _READERS[known_suffix(path)]
+    if reader is Detectron2Proposals:
+        return Detectron2Proposals(path, coco_ids(images))
     return ShardedProposals(path) if not path.exists() and find_shards(path) else reader(path)
 
 

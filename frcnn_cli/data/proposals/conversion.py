@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from frcnn_cli.data.proposals import Proposals, write_images
 from frcnn_cli.data.proposals.npz import ImageProposals
 from frcnn_cli.errors import UsageError
 
 
-def convert_proposals(source: Proposals, output: Path, sizes: Mapping[str, tuple[int, int]] | None = None) -> int:
+def convert_proposals(
+    source: Proposals,
+    output: Path,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+    coco_ids: Mapping[str, int | str] = MappingProxyType({}),
+) -> int:
     """Write proposals in the format that the suffix of `output` says.
 
     Args:
         source: an opened file, whose settings are kept where both formats hold them.
         output: the file to write.
         sizes: {image id: (width, height)} of the images to take over; None for all, where the source has sizes.
+        coco_ids: what COCO calls them, for detectron2's format.
 
     Returns:
         The number of boxes.
@@ -36,7 +43,7 @@ def convert_proposals(source: Proposals, output: Path, sizes: Mapping[str, tuple
         for image_id, (width, height) in sizes.items():
             boxes = source.get(image_id, width, height)
             count += len(boxes)
-            yield ImageProposals(image_id, boxes, width, height)
+            yield ImageProposals(image_id, boxes, width, height, coco_ids.get(image_id))
 
     settings = {name: value for name, value in source.meta.items() if name not in ("format", "version", "sizes")}
     write_images(output, images(), settings or {"converted_from": source.path.name})

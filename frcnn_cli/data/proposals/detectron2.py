@@ -4,8 +4,9 @@ Boxes are continuous pixels counted from 0: (x1, y1, x2, y2) in mode 0, which is
 width, height) in mode 1.
 Files of Detectron (the first) call the ids ``indexes`` and the logits ``scores``, and are read as detectron2 does.
 
-COCO's images are numbers there and files here: what detectron2 calls 139 is ``000000000139`` or
-``COCO_val2014_000000000139``. Both names are understood, and the number is what is written.
+An image goes by its id in COCO's file there and by its file's name here. Where the ids are known, because the images
+are those of a COCO file, they are what is read and written. Else what detectron2 calls 139 is ``000000000139`` or
+``COCO_val2014_000000000139``: both names are understood, and the number is what is written.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,19 +33,25 @@ XYXY_ABS, XYWH_ABS = 0, 1
 class Detectron2Proposals(SizelessProposals):
     """A .pkl opened for reading; nothing in it is run.
 
+    Args:
+        path: the file.
+        coco_ids: {image id: its id in COCO's file}, where they are known.
+
     Raises:
         DataError: the file is missing, damaged, not detectron2's, or holds more than arrays and plain containers.
     """
 
     convention = "x1 y1 x2 y2 or x y w h as its bbox_mode says, continuous pixels from 0"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, coco_ids: Mapping[str, int | str] = MappingProxyType({})) -> None:
         path = Path(path)
         content = load_pickle(path)
         if not isinstance(content, dict):
             raise DataError(f"{path}: not detectron2's (a {type(content).__name__}, not a dict)")
         ids = _list(path, content, "ids", "indexes")
         super().__init__(path, [_id(path, image_id) for image_id in ids])
+        self._coco_ids = dict(coco_ids)
+        self._numbered = all(isinstance(image_id, int) for image_id in ids)
         self._boxes = [_values(boxes) for boxes in _list(path, content, "boxes")]
         self._logits = [_values(logits) for logits in _list(path, content, "objectness_logits", "scores")]
         modes = content.get("bbox_mode", XYXY_ABS)
@@ -57,6 +65,10 @@ class Detectron2Proposals(SizelessProposals):
             raise DataError(f"{path}: bbox_mode is {shown}; read are 0 (x1 y1 x2 y2) and 1 (x y w h)")
 
     def _place(self, image_id: object) -> int | None:
+        if image_id in self._coco_ids:
+            place = super()._place(str(self._coco_ids[image_id]))
+            if place is not None or self._numbered:  # a file's name may well be another image's number
+                return place
         place = super()._place(image_id)
         return place if place is not None else super()._place(str(coco_number(str(image_id))))
 
@@ -79,8 +91,8 @@ def write_detectron2(path: Path, images: Iterable[ImageProposals], settings: Map
         DataError: boxes are not valid, two images have the same COCO number, or the file cannot be written.
     """
     content: dict[str, Any] = {"boxes": [], "objectness_logits": [], "ids": [], "bbox_mode": XYXY_ABS}
-    for image_id, boxes, _, _ in checked_images(path, images):
-        number = coco_number(image_id)
+    for image_id, boxes, _, _, coco_id in checked_images(path, images):
+        number = coco_number(image_id) if coco_id is None else coco_id
         content["ids"].append(image_id if number is None else number)
         content["boxes"].append(boxes)
         content["objectness_logits"].append(-np.arange(len(boxes), dtype=np.float32))

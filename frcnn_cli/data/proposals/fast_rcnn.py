@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from frcnn_cli.data.proposals.matlab import read_mat
 from frcnn_cli.data.proposals.npz import ImageProposals, checked_images
 from frcnn_cli.data.proposals.sizeless import SizelessProposals, as_boxes
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, reading, reason
+from frcnn_cli.files import atomic_write, reason
 
 
 class FastRCNNProposals(SizelessProposals):
@@ -32,7 +33,7 @@ class FastRCNNProposals(SizelessProposals):
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
-        cells = _load(path)
+        cells = read_mat(path, ("boxes", "images"))
         boxes, images = (cells.get(name) for name in ("boxes", "images"))
         if boxes is not None and boxes.dtype != object:
             raise DataError(f"{path}: boxes of a single image, which do not tell where pixels are counted from")
@@ -59,7 +60,7 @@ def write_fast_rcnn(path: Path, images: Iterable[ImageProposals], settings: Mapp
     from scipy import io as scipy_io  # takes its time to import, which other formats do not wait for
 
     boxes, ids = [], []
-    for image_id, xyxy, _, _ in checked_images(path, images):
+    for image_id, xyxy, *_ in checked_images(path, images):
         pixels = np.column_stack((np.floor(xyxy[:, :2]) + 1, np.ceil(xyxy[:, 2:])))[:, (1, 0, 3, 2)]
         boxes.append(pixels.astype(np.uint16 if pixels.max(initial=0) < 2**16 else np.uint32))
         ids.append(image_id)
@@ -68,20 +69,6 @@ def write_fast_rcnn(path: Path, images: Iterable[ImageProposals], settings: Mapp
             scipy_io.savemat(file, {"boxes": _cells(boxes)[None], "images": _cells(ids)[:, None]}, do_compression=True)
         except (scipy_io.matlab.MatWriteError, ValueError) as error:
             raise DataError(f"{path}: cannot be written ({reason(error)})") from error
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    with reading(path):
-        file = path.open("rb")
-    from scipy import io as scipy_io
-
-    try:
-        with file:
-            return scipy_io.loadmat(file, variable_names=("boxes", "images"))
-    except NotImplementedError:
-        raise DataError(f"{path}: MATLAB's format 7.3 is not read; save it with -v7") from None
-    except Exception as error:  # what scipy meets in a damaged file it raises as it comes
-        raise DataError(f"{path}: not a .mat file, or a damaged one ({reason(error)})") from error
 
 
 def _text(path: Path, cell: object) -> str:

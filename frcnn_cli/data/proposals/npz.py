@@ -32,12 +32,13 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, Runtim
 
 
 class ImageProposals(NamedTuple):
-    """One image's boxes (float [N, 4], xyxy in continuous pixels, best first), and its size in pixels."""
+    """One image's boxes (float [N, 4], xyxy in continuous pixels, best first), its size in pixels, and its COCO id."""
 
     id: str
     boxes: np.ndarray
     width: int
     height: int
+    coco_id: int | str | None = None
 
 
 class ProposalFile(StoredProposals):
@@ -103,7 +104,7 @@ class ProposalFile(StoredProposals):
         try:
             with reading(self.path):
                 return zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # a version, a name that is no text
             raise DataError(f"{self.path}: not a proposal file, or a damaged one ({reason(error)})") from error
 
     def _read(self, name: str) -> np.ndarray:
@@ -158,12 +159,13 @@ def checked_images(path: Path, images: Iterable[ImageProposals]) -> Iterator[Ima
         DataError: boxes that `checked_proposals` refuses, or an image that was there before.
     """
     seen: set[str] = set()
-    for image_id, boxes, width, height in images:
+    for image in images:
+        image_id, boxes, width, height, _ = image
         if image_id in seen:
             raise DataError(f"{path}: image {image_id}: is there twice")
         seen.add(image_id)
         try:
-            yield ImageProposals(image_id, checked_proposals(np.asarray(boxes), width, height), width, height)
+            yield image._replace(boxes=checked_proposals(np.asarray(boxes), width, height))
         except ValueError as fault:
             raise DataError(f"{path}: image {image_id}: {fault}") from fault
 
@@ -196,7 +198,7 @@ def write_npz(path: Path, images: Iterable[ImageProposals], settings: Mapping[st
     """
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         sizes: dict[str, list[int]] = {}
-        for image_id, boxes, width, height in checked_images(path, images):
+        for image_id, boxes, width, height, _ in checked_images(path, images):
             if image_id == _META:
                 raise DataError(f"{path}: image {image_id}: a reserved name")
             _write_member(archive, image_id, boxes)

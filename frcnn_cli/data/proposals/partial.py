@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -66,11 +67,12 @@ class PartialProposals:
         """
         write_npz(self._file(image_id), [ImageProposals(image_id, boxes, width, height)], {})
 
-    def finish(self, ids: Iterable[str] | None = None) -> int:
+    def finish(self, ids: Iterable[str] | None = None, coco_ids: Mapping[str, int | str] = MappingProxyType({})) -> int:
         """Make the proposal file, in the order of the ids, and remove the folder.
 
         Args:
             ids: the images it is to hold; None for all that were added, those of an earlier run included.
+            coco_ids: what COCO calls them, for detectron2's format.
 
         Returns:
             The number of boxes in the file.
@@ -87,7 +89,7 @@ class PartialProposals:
                 width, height = single.meta["sizes"].get(image_id, (0, 0))
                 boxes = single.get(image_id, width, height)
                 count += len(boxes)
-                yield ImageProposals(image_id, boxes, width, height)
+                yield ImageProposals(image_id, boxes, width, height, coco_ids.get(image_id))
 
         write_images(self.path, stored(), self.settings)
         shutil.rmtree(self.folder, ignore_errors=True)  # the results are safe; a leftover is found and reused

@@ -163,3 +163,96 @@ def test_missing_paths(tmp_path, content):
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="nowhere: no such folder"):
         load_coco(tmp_path / "a.json", tmp_path / "nowhere")
+
+
+class TestAsToolsWriteIt:
+    @pytest.mark.parametrize(
+        "name",
+        ["sub\\b.v2.png", "./sub/b.v2.png", "SUB/B.V2.PNG", "D:\\images\\sub\\b.v2.png", "/x/sub/b.v2.png", "b.v2.png"],
+    )
+    def test_a_file_by_a_name_that_is_not_quite_its_own(self, tmp_path, content, name):
+        content["images"][1]["file_name"] = name
+        record = load(tmp_path, content).records[1]
+        assert (record.id, record.path) == ("sub/b.v2", tmp_path / "images" / "sub" / "b.v2.png")
+
+    def test_two_files_that_differ_in_the_suffix_are_told_apart(self, tmp_path, content):
+        Image.new("RGB", (100, 80)).save(tmp_path / "images" / "a.png")
+        content["images"].append({"id": 5, "file_name": "a.png"})
+        assert [record.id for record in load(tmp_path, content).records] == ["a.jpg", "sub/b.v2", "a.png"]
+
+    def test_a_name_without_a_suffix_that_two_files_have(self, tmp_path, content):
+        Image.new("RGB", (100, 80)).save(tmp_path / "images" / "a.png")
+        content["images"][0]["file_name"] = "a"
+        assert faults_of(tmp_path, content) == ["images/a: which of a.jpg, a.png is it?"]
+        (tmp_path / "images" / "a.png").unlink()
+        assert load(tmp_path, content).records[0].id == "a"
+
+    @pytest.mark.parametrize(
+        ("width", "height"),
+        [("100", "80"), (100.0, 80.0), (" 100 ", "80.0"), (0, 0), (None, None), ("", ""), (0, 80), ("0", 80), (-1, -1)],
+    )
+    def test_a_size_in_any_spelling_or_none(self, tmp_path, content, width, height):
+        content["images"][0].update(width=width, height=height)
+        assert load(tmp_path, content).records[0].width == 100
+
+    @pytest.mark.parametrize(("width", "fault"), [("wide", "'wide'"), (99.5, "99.5"), ([100], "[100]"), ({}, "{}")])
+    def test_a_size_that_is_none(self, tmp_path, content, width, fault):
+        content["images"][0].update(width=width, height=80)
+        assert faults_of(tmp_path, content) == [
+            f"instances.json: image 7 (a.jpg): its size is not two whole numbers: {fault}, 80"
+        ]
+
+    @pytest.mark.parametrize("flag", ["iscrowd", "ignore"])
+    @pytest.mark.parametrize(
+        ("value", "is_set"),
+        [(1, True), (0, False), ("1", True), ("0", False), (True, True), (None, False), (1.0, True)],
+    )
+    def test_what_is_not_to_be_counted_is_difficult(self, tmp_path, content, flag, value, is_set):
+        content["annotations"][0][flag] = value
+        assert load(tmp_path, content).records[0].objects.difficult.tolist() == [is_set, True]
+
+    def test_a_category_above_the_others_is_left_out_and_said(self, tmp_path, content):
+        for category in content["categories"]:
+            category["supercategory"] = "insects"
+        content["categories"].insert(0, {"id": 0, "name": "insects", "supercategory": "none"})
+        dataset = load(tmp_path, content)
+        assert dataset.classes == ("bee", "ant")
+        assert dataset.notes == ("category 0 (insects), above others and without objects, is left out",)
+        content["annotations"][0]["category_id"] = 0
+        assert load(tmp_path, content).classes == ("insects", "bee", "ant")
+
+    def test_such_a_category_may_have_the_name_of_the_only_one(self, tmp_path, content):
+        content["categories"] = [
+            {"id": 0, "name": "ant", "supercategory": "none"},
+            {"id": 90, "name": "ant", "supercategory": "ant"},
+        ]
+        content["annotations"] = content["annotations"][:1]
+        assert load(tmp_path, content).classes == ("ant",)
+
+    def test_a_category_above_itself_is_none_of_them(self, tmp_path, content):
+        content["categories"][1]["supercategory"] = "bee"
+        assert load(tmp_path, content).classes == ("bee", "ant")
+
+    def test_the_images_keep_their_numbers(self, tmp_path, content):
+        assert [record.coco_id for record in load(tmp_path, content).records] == [7, 3]
+
+    @pytest.mark.parametrize("bbox", [[0.1, 0.2, 0.5, 0.25], [0, 0, 0.5, 1]])
+    def test_fractions_are_said_to_be_such(self, tmp_path, content, bbox):
+        content["annotations"][0]["bbox"] = bbox
+        (fault,) = faults_of(tmp_path, content)
+        assert "looks like fractions of the image's size; pixels are wanted" in fault
+
+    def test_a_box_that_is_nearly_inside_is_clipped_and_counted(self, tmp_path, content):
+        content["annotations"][0]["bbox"] = [-3, 20, 60, 30]
+        dataset = load(tmp_path, content)
+        assert dataset.records[0].objects.boxes[0].tolist() == [0, 20, 57, 50]
+        assert dataset.notes == ("1 box leaves its image by a little and is clipped",)
+        assert len(faults_of(tmp_path, content, strict=True)) == 1
+
+    def test_the_background_is_no_class(self, tmp_path, content):
+        content["categories"].append({"id": 0, "name": "__background__"})
+        assert load(tmp_path, content).classes == ("bee", "ant")
+        content["annotations"][0]["category_id"] = 0
+        assert faults_of(tmp_path, content) == [
+            "instances.json: annotation 1: image a: class '__background__': the background is no class of objects"
+        ]

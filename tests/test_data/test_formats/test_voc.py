@@ -142,7 +142,7 @@ def test_given_classes_keep_their_order_and_exclude_others(voc):
 )
 def test_bad_boxes_are_named(voc, box, fault):
     voc.add("a", an_object("cat"), an_object(box=box))
-    assert voc.faults() == [f"Annotations/a.xml: object 2 (dog): {fault}"]
+    assert voc.faults(strict=True) == [f"Annotations/a.xml: object 2 (dog): {fault}"]
 
 
 @pytest.mark.parametrize(

@@ -227,3 +227,30 @@ def test_what_is_written_is_read_to_the_bit(drawn):
         assert file.ids == tuple(image.id for image in images)
         for image in images:
             assert file.get(image.id, 200, 200).tobytes() == image.boxes.tobytes()
+
+
+def test_images_of_a_coco_file_go_by_its_numbers(tmp_path, opened, fault_of):
+    """Names are no numbers, even where they look like one: 7.jpg is not the image 7."""
+    opened(ids=[7, 5], boxes=[BOXES, BOXES[:1]], objectness_logits=[LOGITS, LOGITS[:1]])
+    file = Detectron2Proposals(tmp_path / "p.pkl", {"a": 7, "7": 5, "5": 9})
+    assert len(file.get("a", 20, 9)) == 2
+    assert len(file.get("7", 20, 9)) == 1
+    assert "5" not in file
+    assert "no proposals for image 5" in fault_of(file.get, "5", 20, 9)
+
+
+def test_files_that_go_by_names_are_read_all_the_same(tmp_path, opened):
+    opened(ids=["a", "7"], boxes=[BOXES, BOXES[:1]], objectness_logits=[LOGITS, LOGITS[:1]])
+    file = Detectron2Proposals(tmp_path / "p.pkl", {"a": 101, "7": 102})
+    assert len(file.get("a", 20, 9)) == 2
+    assert len(file.get("7", 20, 9)) == 1
+
+
+def test_coco_s_numbers_are_written(tmp_path, fault_of):
+    images = [ImageProposals("a", BOXES, 20, 9, 101), ImageProposals("b", BOXES[:1], 20, 9, "x7")]
+    write_detectron2(tmp_path / "p.pkl", images, {})
+    assert pickle.loads((tmp_path / "p.pkl").read_bytes())["ids"] == [101, "x7"]
+    file = Detectron2Proposals(tmp_path / "p.pkl", {"a": 101, "b": "x7"})
+    assert len(file.get("b", 20, 9)) == 1
+    twice = [image._replace(coco_id=1) for image in images]
+    assert "two images have the same COCO number" in fault_of(write_detectron2, tmp_path / "q.pkl", twice, {})

@@ -1,0 +1,326 @@
+"""YOLO's text files, as Ultralytics reads them: data.yaml names the classes and the images, a .txt the objects of one.
+
+A line is ``CLASS X Y WIDTH HEIGHT``: the number of a class, and the centre and size of a box in parts of the width and
+height of the image as displayed. ``CLASS X1 Y1 X2 Y2 X3 Y3 ...`` is a polygon, of which the box around it is taken. The
+labels of ``images/train/a.jpg`` are ``labels/train/a.txt``, or a.txt beside the image; an image whose file is empty, or
+not there, has no object.
+
+A folder without data.yaml, but with classes.txt (a name a line), is read as well: images and labels lie side by side.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frcnn_cli.data.formats import Format, Reading
+from frcnn_cli.data.formats.building import Draft, ImageDraft, ObjectFault
+from frcnn_cli.data.formats.finder import FileIndex, stem
+from frcnn_cli.data.formats.splits import ALL_NAMES, WHOLE, names_of
+from frcnn_cli.data.images import IMAGE_SUFFIXES
+from frcnn_cli.data.samples import Dataset
+from frcnn_cli.errors import DataError
+from frcnn_cli.files import read_text, reason
+
+YAML_SUFFIXES = (".yaml", ".yml")
+
+
+def load_yolo(place: str | Path, split: str, **wanted: Any) -> Dataset:
+    """Read one split: the labels and the images' headers.
+
+    Args:
+        place: data.yaml, or the folder that it lies in.
+        split: a key of that file, such as ``train``.
+        wanted: what else is wanted, as fields of `Reading`.
+
+    Raises:
+        DataError: the file is missing, or does not name classes or the split; or no image has labels.
+        DatasetFaults: anything else wrong, all of it, unless `skip_faulty`; or no image is left.
+    """
+    return read_yolo(Path(place), Reading(split, **wanted))
+
+
+def read_yolo(place: Path, reading: Reading) -> Dataset:
+    """As `load_yolo`."""
+    config = _read_config(place, reading.split)
+    draft = Draft(config.name, reading)
+    images = _find_images(config, draft.faults)
+    labels = {image.path: _find_labels(image.path) for image in images}
+    if not any(labels.values()) and not reading.unannotated_empty:
+        raise DataError(
+            f"{config.path}: no image of {reading.split!r} has labels, such as {_label_places(images[0].path)[0]}"
+        )
+    for found in images:
+        _read_image(found, labels[found.path], config, draft)
+    draft.faults += _orphans(config, labels)
+    return draft.finish(config.classes.values())
+
+
+YOLO = Format(
+    metavar="data.yaml",
+    help="The file that names the parts of a data set in YOLO's format, or its folder.",
+    load=read_yolo,
+    lists=True,
+)
+
+
+@dataclass(frozen=True)
+class _Config:
+    """What data.yaml says.
+
+    Attributes:
+        name: of the data set and its split.
+        path: the file.
+        root: the folder that its other paths are relative to.
+        classes: {number: name}, in the order of the numbers.
+        images: the folders and lists of the split.
+        keypoints: whether coordinates of points follow a box in its line.
+    """
+
+    name: str
+    path: Path
+    root: Path
+    classes: dict[int, str]
+    images: tuple[Path, ...]
+    keypoints: bool = False
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image file, and its path within the data set, without suffix and without the folder ``images``."""
+
+    id: str
+    path: Path
+
+
+def _read_config(place: Path, split: str) -> _Config:
+    path = _find_config(place) if place.is_dir() else place
+    folder = path.parent
+    if path.name == "classes.txt":
+        if split not in WHOLE:
+            raise DataError(f"{folder}: no data.yaml in it, so there is no split {split!r}")
+        names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+        return _Config(folder.resolve().name, path, folder, dict(enumerate(names)), (folder,))
+    content = _read_yaml(path)
+    root = folder
+    if isinstance(content.get("path"), str):
+        # Where it was made for another machine or working folder, its own place tells as much.
+        root = _locate(content["path"], (folder,)) or folder
+    return _Config(
+        f"{folder.resolve().name} {split}",
+        path,
+        root,
+        _class_names(content, path),
+        tuple(_split_places(content, path, root, split)),
+        keypoints=bool(content.get("kpt_shape")),
+    )
+
+
+def _find_config(folder: Path) -> Path:
+    """The file in a folder that says what is in it.
+
+    Raises:
+        DataError: there is none, or several may be meant.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({reason(error)})") from error
+    found = [name for name in names if name.lower().endswith(YAML_SUFFIXES)]
+    usual = [name for name in found if stem(name).lower() in ("data", "dataset")]
+    if len(usual or found) > 1:
+        raise DataError(f"{folder}: several files may be meant: name one of {', '.join(found)}")
+    if found:
+        return folder / (usual or found)[0]
+    if "classes.txt" in names:
+        return folder / "classes.txt"
+    raise DataError(f"{folder}: no data.yaml in it")
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        # Every scalar as the text that it is: a class may be called no, or 1.
+        content = yaml.load(read_text(path), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not YAML ({reason(error)})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not YOLO's (no names of classes in it)")
+    return content
+
+
+def _class_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
+    """Return {number: name} in the order of the numbers, of a list or a dictionary."""
+    names = content.get("names")
+    if not isinstance(names, (list, dict)) or not names:
+        raise DataError(f"{path}: not YOLO's (no names of classes in it)")
+    pairs = names.items() if isinstance(names, dict) else enumerate(names)
+    found: dict[int, str] = {}
+    for key, name in pairs:
+        if not re.fullmatch("[0-9]{1,9}", str(key)) or not isinstance(name, str) or not name.strip():
+            raise DataError(f"{path}: names: {key!r}: {name!r} is not the number and the name of a class")
+        found[int(key)] = name.strip()
+    count = content.get("nc")
+    if count is not None and str(count) != str(len(found)):
+        raise DataError(f"{path}: nc is {count}, but there are {len(found)} names")
+    return dict(sorted(found.items()))
+
+
+def _split_places(content: Mapping[str, Any], path: Path, root: Path, split: str) -> Iterator[Path]:
+    """The folders and lists of a split.
+
+    Raises:
+        DataError: the split is not named, or what it names is not there.
+    """
+    keys = [name for name in (split, *names_of(split)) if content.get(name)]
+    if not keys:
+        known = [name for name in content if name in ALL_NAMES and content[name]]
+        raise DataError(f"{path}: no split {split!r} (splits there are: {', '.join(known) or 'none'})")
+    for key in dict.fromkeys(keys):
+        for entry in content[key] if isinstance(content[key], list) else [content[key]]:
+            place = _locate(entry, (root, path.parent)) if isinstance(entry, str) else None
+            if place is None:
+                raise DataError(f"{path}: {key}: {entry!r}: no such folder or list of images")
+            yield place
+
+
+def _locate(entry: str, bases: Sequence[Path]) -> Path | None:
+    """Where a path of data.yaml leads, which may have been written for another folder or another machine."""
+    entry = entry.replace("\\", "/")
+    parts = [part for part in entry.split("/") if part not in ("", ".")]
+    tails = [entry]
+    while parts and parts[0] == "..":  # Roboflow writes ../train/images for train/images
+        del parts[0]
+        tails.append("/".join(parts))
+    if re.match(r"/|[A-Za-z]:", entry):
+        while parts and parts[0].lower() not in ALL_NAMES:
+            del parts[0]
+            tails.append("/".join(parts))
+    for tail in filter(None, tails):
+        for base in bases:
+            if os.path.exists(base / tail):
+                return Path(os.path.normpath(base / tail))
+    return None
+
+
+def _find_images(config: _Config, faults: list[str]) -> list[_Found]:
+    """The image files of the split, each once; what a list names and is not there is added to the faults.
+
+    Raises:
+        DataError: there is none.
+    """
+    paths: dict[Path, None] = {}
+    for place in config.images:
+        if place.is_dir():
+            paths.update(dict.fromkeys(place / name for name in FileIndex(place, IMAGE_SUFFIXES).paths))
+        else:
+            paths.update(dict.fromkeys(_listed(place, config.root, faults)))
+    if not paths:
+        raise DataError(f"{config.path}: no image in {', '.join(map(str, config.images))}")
+    return [_Found(_image_id(path, config), path) for path in paths]
+
+
+def _listed(path: Path, root: Path, faults: list[str]) -> Iterator[Path]:
+    index = FileIndex(root, IMAGE_SUFFIXES)
+    for number, line in enumerate(map(str.strip, read_text(path).split("\n")), start=1):
+        if not line:
+            continue
+        place = path.parent / line  # relative to the list, as Ultralytics has it; or absolute
+        if os.path.isfile(place):
+            yield Path(os.path.normpath(place))
+            continue
+        try:
+            found = index.find_one(line)
+        except DataError as error:
+            faults.append(f"{path}: line {number}: {error}")
+            continue
+        if found is None:
+            faults.append(f"{path}: line {number}: {line}: no such image")
+        else:
+            yield root / found
+
+
+def _image_id(path: Path, config: _Config) -> str:
+    bases = (config.root, *(place.parent for place in config.images))
+    within = next((path.relative_to(base) for base in bases if path.is_relative_to(base)), Path(path.name))
+    return stem("/".join(part for part in within.parts if part != "images"))
+
+
+def _label_places(image: Path) -> list[Path]:
+    """Where the labels of an image may be: in the folder ``labels`` in place of ``images``, or beside it."""
+    beside = image.with_suffix(".txt")
+    parts = beside.parts
+    places = [Path(*parts[:at], "labels", *parts[at + 1 :]) for at, part in enumerate(parts[:-1]) if part == "images"]
+    return [*places[-1:], beside]
+
+
+def _find_labels(image: Path) -> Path | None:
+    return next((place for place in _label_places(image) if place.is_file()), None)
+
+
+def _orphans(config: _Config, labels: Mapping[Path, Path | None]) -> Iterator[str]:
+    """The files of labels that belong to no image, in the folders of labels of whole folders of images."""
+    if not all(place.is_dir() for place in config.images):
+        return  # other images of the same folders are in other lists
+    known = set(labels.values())
+    folders = {path.parent for path in known if path is not None and "labels" in path.parts}
+    for folder in sorted(folders):
+        for name in FileIndex(folder, {".txt"}).paths:
+            if "/" not in name and name != "classes.txt" and folder / name not in known:
+                yield f"{folder / name}: no image of this name"
+
+
+def _read_image(found: _Found, labels: Path | None, config: _Config, draft: Draft) -> None:
+    try:
+        text = read_text(labels) if labels else ""
+        image = draft.add_image(found.id, found.path)
+    except DataError as error:
+        draft.faults.append(str(error))
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            _read_line(line, image, config, draft)
+        except ObjectFault as fault:
+            draft.faults.append(f"{labels}: line {number}: {fault}")
+
+
+def _read_line(line: str, image: ImageDraft, config: _Config, draft: Draft) -> None:
+    fields = line.split()
+    if not fields:
+        return
+    try:
+        number, *values = map(float, fields)
+    except ValueError:
+        raise ObjectFault(f"not numbers: {line.strip()[:80]!r}") from None
+    name = config.classes.get(int(number)) if number.is_integer() else None
+    if name is None:
+        raise ObjectFault(f"class {fields[0]} is none of the {len(config.classes)} of {config.path.name}")
+    if not draft.wants(name):
+        return
+    x1, y1, x2, y2 = corners = _corners(values, config.keypoints)
+    if all(map(math.isfinite, corners)) and max(map(abs, corners)) > 2:
+        raise ObjectFault(f"{name}: looks like pixels ({' '.join(fields[1:5])}); parts of the image's size are wanted")
+    width, height = image.frame.width, image.frame.height
+    try:
+        draft.add_object(image, name, (x1 * width, y1 * height, x2 * width, y2 * height), values[:4], fractions=True)
+    except ObjectFault as fault:
+        raise ObjectFault(f"{name}: {fault}") from None
+
+
+def _corners(values: Sequence[float], keypoints: bool) -> tuple[float, float, float, float]:
+    """The box of a line's numbers behind the class, as xyxy in parts of the image's size."""
+    if len(values) == 4 or (keypoints and len(values) > 4):
+        x, y, width, height = values[:4]
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    if len(values) == 5:
+        raise ObjectFault("a sixth number: a line with a score is a detection, not an annotation")
+    if len(values) < 6 or len(values) % 2:
+        raise ObjectFault(f"{len(values)} numbers behind the class, neither 4 (a box) nor pairs (a polygon)")
+    xs, ys = values[::2], values[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
