@@ -31,8 +31,8 @@ from frcnn_cli.engine.sources.search import SearchSource
 from frcnn_cli.metrics.average_precision import evaluate
 
 PATH = click.Path(path_type=Path)
-REFINE = (0, 100, 300)
-NMS = (0.3, 0.4, 0.45, 0.5)
+REFINE = (0, 100)
+NMS = (0.3, 0.4, 0.5)
 VOTING = (False, True)
 
 

@@ -34,9 +34,7 @@ def expanded(checkpoint: Checkpoint) -> Checkpoint:
             first, second = (state.pop(f"{layer}.{part}.weight").float() for part in ("first", "second"))
             state[f"{layer}.weight"] = second @ first
             state[f"{layer}.bias"] = state.pop(f"{layer}.second.bias")
-    return replace(
-        checkpoint, architecture=replace(checkpoint.architecture, fc6_rank=None, fc7_rank=None), state=state
-    )
+    return replace(checkpoint, architecture=replace(checkpoint.architecture, fc6_rank=None, fc7_rank=None), state=state)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from frcnn_cli.engine.distributed import Processes
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+def signals_for(processes: Processes) -> tuple[int, ...]:
+    """What stops a run at a moment that suits: of several processes Ctrl-C alone, as torchrun ends them by SIGTERM."""
+    return SIGNALS if processes.world_size == 1 else (signal.SIGINT,)
 
 
 class Interruption(threading.Event):

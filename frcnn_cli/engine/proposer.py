@@ -15,6 +15,7 @@ from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.partial import PartialProposals
 from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.interrupts import delayed_interrupt, signals_for
 from frcnn_cli.engine.sources import SEARCHES, Search
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, Interrupted
@@ -49,7 +50,7 @@ def propose_images(
         UsageError: no such mode.
         DataError: two images share an id, an image cannot be read (the others are done first, and every fault is
             named), a file cannot be written, or a worker process was killed.
-        Interrupted: on Ctrl-C.
+        Interrupted: on Ctrl-C, SIGTERM or SIGHUP.
     """
     _check_ids(items)
     search = SEARCHES.find(config.mode)
@@ -66,15 +67,18 @@ def propose_images(
     work = partial(_propose_one, search=search, config=config, output=partial_file, threads=threads)
     outcomes = _in_processes(work, todo, workers) if several else (work(item) for item in todo)
     faults: list[str] = []
+    number = signal.SIGINT
     try:
-        with closing(outcomes):
+        # Between two images: raised in a compiled kernel, KeyboardInterrupt would come out as another exception.
+        with delayed_interrupt(signals_for(processes)) as interrupted, closing(outcomes):
             for _ in track(_collect(outcomes, faults), total=len(share), initial=len(share) - len(todo)):
-                pass
+                if interrupted.is_set():
+                    number = interrupted.signal
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         finished = len(partial_file.done_ids())
-        raise Interrupted(
-            f"interrupted with {finished} of {len(items)} images done; the same command goes on from there"
-        ) from None
+        where = f"interrupted with {finished} of {len(items)} images done"
+        raise Interrupted(f"{where}; the same command goes on from there", number) from None
     faults = processes.gather(faults) or []
     if faults:
         raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))

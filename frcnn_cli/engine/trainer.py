@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from frcnn_cli.engine.batches import Batch, TrainingBatches, derived_seed
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.interrupts import SIGNALS, Interruption, delayed_interrupt
+from frcnn_cli.engine.interrupts import Interruption, delayed_interrupt, signals_for
 from frcnn_cli.engine.loading import prepared_batches
 from frcnn_cli.engine.optimizer import set_learning_rate
 from frcnn_cli.engine.run_folder import Observer, Progress, Recorder, RunFolder, Silent
@@ -70,8 +69,7 @@ def train(
     folder = RunFolder(output, run, observer) if processes.rank == 0 else Silent()
     try:
         trainer = Trainer(run, dataset, proposals, folder, validation, torch.device(device), processes)
-        # torchrun ends the other processes of a run by SIGTERM when one has met a fault.
-        with delayed_interrupt(SIGNALS if processes.world_size == 1 else (signal.SIGINT,)) as interrupted:
+        with delayed_interrupt(signals_for(processes)) as interrupted:
             trainer.train(interrupted, workers)
     except KeyboardInterrupt:
         where = f"stopped at once in iteration {run.iteration + 1} of {run.config.iterations}"

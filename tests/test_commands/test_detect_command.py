@@ -67,7 +67,7 @@ def test_options_reach_the_detector(detect, image):
     assert nothing[0]["detections"] == []
 
 
-LOOKS = [("--short-side", 64), ("--scales", "64,144"), ("--long-side", 100), ("--flip-test",), ("--box-voting",)]
+LOOKS = [("--short-side", 64), ("--scales", "64,144"), ("--long-side", 100), ("--flip-test",), ("--no-box-voting",)]
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look[0])
@@ -83,7 +83,7 @@ def test_ways_to_look_at_an_image(detect, image, tiny_proposals_path, look):
 def test_the_model_s_own_scale_may_be_named(detect, image, tiny_proposals_path):
     plain, named, pyramid = (
         json.loads(detect(image, "--json", "--proposals", tiny_proposals_path, *options).out)[0]["detections"]
-        for options in ((), ("--short-side", 96, "--no-flip-test", "--no-box-voting"), ("--scales", "96"))
+        for options in ((), ("--short-side", 96, "--no-flip-test", "--box-voting"), ("--scales", "96"))
     )
     assert plain == named == pyramid
 

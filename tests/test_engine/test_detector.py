@@ -18,7 +18,10 @@ from frcnn_cli.engine.detector import Detector, detect_file
 from frcnn_cli.errors import DataError
 from proposals import selective_search
 
-EVERYTHING = DetectionConfig(score_threshold=0.01, nms_threshold=0.3, max_detections=100)
+ONCE = {"box_voting": False, "refine": 0}
+"""Each proposal is looked at once, and its box is its own."""
+
+EVERYTHING = DetectionConfig(score_threshold=0.01, nms_threshold=0.3, max_detections=100, **ONCE)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def test_detections_answer_the_proposals(detector, tiny_dataset):
     forward = detector.detect(image, boxes, EVERYTHING)
     backward = detector.detect(image, boxes[::-1].copy(), EVERYTHING)
     assert forward.scores.max() == pytest.approx(backward.scores.max(), abs=1e-5)
-    one = detector.detect(image, boxes[:1], DetectionConfig(0.0, 0.3, 100))
+    one = detector.detect(image, boxes[:1], DetectionConfig(0.0, 0.3, 100, **ONCE))
     assert 0 < len(one) <= 20
     assert len(set(one.labels.tolist())) == len(one)
     assert one.scores.sum() <= 1 + 1e-5
@@ -187,7 +190,7 @@ def test_the_long_side_grows_with_the_scales(detector, noise_image, scales, limi
 def test_each_proposal_is_scored_where_it_is_nearest_to_224_square(detector, kitten):
     """Sides of 20, 60, 80 and 90 are 23, 68, 91 and 103 at scale 110/96, times 2 and 4 at 220 and 440."""
     boxes = np.array([[0, 0, 20, 20], [5, 5, 65, 65], [10, 10, 90, 90], [30, 2, 120, 92]], np.float32)
-    config = DetectionConfig(0.0, 1.0, 10**6, scales=(440, 110, 220), long_side=1000)
+    config = DetectionConfig(0.0, 1.0, 10**6, scales=(440, 110, 220), long_side=1000, **ONCE)
     with sizes_seen(detector) as sizes:
         together = detector.detect(kitten, boxes, config)
     assert sizes == [(293, 220), (587, 440)]  # none is scored at 110
@@ -203,7 +206,7 @@ def test_each_proposal_is_scored_where_it_is_nearest_to_224_square(detector, kit
 def test_a_mirrored_image_gives_mirrored_detections(detector, kitten):
     boxes = np.array([[0, 0, 40, 60], [30, 20, 128, 96], [64, 10, 100, 50]], np.float32)
     mirrored_boxes = np.stack((128 - boxes[:, 2], boxes[:, 1], 128 - boxes[:, 0], boxes[:, 3]), axis=1)
-    config = DetectionConfig(0.0, 1.0, 10**6, flip=True)
+    config = DetectionConfig(0.0, 1.0, 10**6, flip=True, **ONCE)
 
     def by_class(image, proposals):
         found = detector.detect(image, proposals, config)
