@@ -84,7 +84,9 @@ def ways_to_look(own: int) -> dict[str, DetectionConfig]:
     """A name -> how to look; `own` is the short side that the model comes with."""
 
     def at(*factors: float, **others: bool) -> DetectionConfig:
-        return replace(EVALUATION, scales=tuple(round(own * factor) for factor in factors), **others)
+        scales = tuple(round(own * factor) for factor in factors)
+        papers = {"nms_threshold": 0.3, "box_voting": False, "refine": 0}  # how the paper selects
+        return replace(EVALUATION, scales=scales, **(papers | others))
 
     ways = {}
     for factors in (*((factor,) for factor in SINGLE), *PYRAMIDS):
