@@ -16,9 +16,10 @@ from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.tables import Table
 
 if TYPE_CHECKING:  # the names of the kinds do not wait for torch
+    import torch
     from torch import Tensor, nn
 
-    from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
+    from frcnn_cli.core.normalisation import Normalisation
 
 FAST_RCNN = "fast-rcnn"
 """The kind of a checkpoint that does not name one, as no earlier version did."""
@@ -32,6 +33,26 @@ class Architecture(Protocol):
     """
 
     num_classes: int
+
+
+class LoadedModel(Protocol):
+    """A model on its device, and what it needs to read images; a `TorchEngine` is one.
+
+    Attributes:
+        model: in evaluation mode.
+        classes: names of the labels 1, 2, ...
+        normalisation: of the input.
+        short_side: pixels that an image's shorter side is brought to ...
+        long_side: ... unless the longer would pass this.
+        device: to compute on.
+    """
+
+    model: nn.Module
+    classes: tuple[str, ...]
+    normalisation: Normalisation
+    short_side: int
+    long_side: int
+    device: torch.device
 
 
 class Scores(NamedTuple):
@@ -67,7 +88,7 @@ class Kind:
     title: str
     architecture: Callable[..., Architecture]
     build: Callable[[Any], nn.Module]
-    score: Callable[[TorchEngine, np.ndarray, np.ndarray | None, DetectionConfig], Scores]
+    score: Callable[[LoadedModel, np.ndarray, np.ndarray | None, DetectionConfig], Scores]
     needs_proposals: bool = True
     compressible: tuple[str, ...] = ()
 

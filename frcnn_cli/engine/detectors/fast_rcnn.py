@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,13 +11,10 @@ from frcnn_cli.core.pyramid import View, assign_levels
 from frcnn_cli.core.refinement import look_again
 from frcnn_cli.data.transforms import scale_image, scale_to
 from frcnn_cli.engine.detection_config import DetectionConfig
-from frcnn_cli.engine.detectors import Kind, Scores
-
-if TYPE_CHECKING:
-    from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
+from frcnn_cli.engine.detectors import Kind, LoadedModel, Scores
 
 
-def score(engine: TorchEngine, image: np.ndarray, proposals: np.ndarray, config: DetectionConfig) -> Scores:
+def score(engine: LoadedModel, image: np.ndarray, proposals: np.ndarray, config: DetectionConfig) -> Scores:
     """Score each proposal at the size of the image that suits it."""
     height, width = image.shape[:2]
     boxes = torch.from_numpy(proposals)
@@ -34,7 +29,7 @@ def score(engine: TorchEngine, image: np.ndarray, proposals: np.ndarray, config:
 
 
 def _score_at(
-    factor: float, engine: TorchEngine, image: np.ndarray, boxes: Tensor, config: DetectionConfig
+    factor: float, engine: LoadedModel, image: np.ndarray, boxes: Tensor, config: DetectionConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes, probabilities and deltas at one size of the image, on the device."""
     scaled, ratio = scale_image(image, factor)
