@@ -163,9 +163,14 @@ def run_frcnn(capfd) -> Callable[..., Outcome]:
 
 @pytest.fixture
 def run_process(tmp_path) -> Callable[..., Outcome]:
-    """The same in a process of its own; with `interrupt`, Ctrl-C is pressed as soon as that function says so."""
+    """The same in a process of its own; with `interrupt`, a signal is sent as soon as that function says so."""
 
-    def run(*arguments: object, interrupt: Callable[[], bool] | None = None, cwd: Path = REPOSITORY) -> Outcome:
+    def run(
+        *arguments: object,
+        interrupt: Callable[[], bool] | None = None,
+        sent: int = signal.SIGINT,
+        cwd: Path = REPOSITORY,
+    ) -> Outcome:
         out, err = tmp_path / "process.out", tmp_path / "process.err"
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
         # Tests started in the background of a shell ignore Ctrl-C, and their children would inherit that.
@@ -184,7 +189,7 @@ def run_process(tmp_path) -> Callable[..., Outcome]:
                 if interrupt:
                     while process.poll() is None and not interrupt():
                         time.sleep(0.01)
-                    os.killpg(process.pid, signal.SIGINT)
+                    os.killpg(process.pid, sent)
                 process.wait(timeout=120)
             finally:
                 process.kill()

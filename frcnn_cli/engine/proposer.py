@@ -67,18 +67,22 @@ def propose_images(
     work = partial(_propose_one, search=search, config=config, output=partial_file, threads=threads)
     outcomes = _in_processes(work, todo, workers) if several else (work(item) for item in todo)
     faults: list[str] = []
-    number = signal.SIGINT
-    try:
-        # Between two images: raised in a compiled kernel, KeyboardInterrupt would come out as another exception.
-        with delayed_interrupt(signals_for(processes)) as interrupted, closing(outcomes):
-            for _ in track(_collect(outcomes, faults), total=len(share), initial=len(share) - len(todo)):
-                if interrupted.is_set():
-                    number = interrupted.signal
-                    raise KeyboardInterrupt
-    except KeyboardInterrupt:
+    # Between two images: raised in a compiled kernel, KeyboardInterrupt would come out as another exception.
+    with delayed_interrupt(signals_for(processes)) as interrupted:
+        try:
+            with closing(outcomes):
+                for _ in track(_collect(outcomes, faults), total=len(share), initial=len(share) - len(todo)):
+                    if interrupted.is_set():
+                        break
+        except KeyboardInterrupt:  # a second one
+            interrupted.set()
+        except DataError:
+            if not interrupted.is_set():  # by which the workers may have ended too
+                raise
+    if interrupted.is_set():
         finished = len(partial_file.done_ids())
         where = f"interrupted with {finished} of {len(items)} images done"
-        raise Interrupted(f"{where}; the same command goes on from there", number) from None
+        raise Interrupted(f"{where}; the same command goes on from there", interrupted.signal)
     faults = processes.gather(faults) or []
     if faults:
         raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,8 +107,10 @@ def test_two_images_of_one_name(items, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_and_the_same_command_again(tiny_voc, tmp_path, run_process, workers):
+@pytest.mark.parametrize(
+    ("workers", "sent"), [(1, signal.SIGINT), (2, signal.SIGINT), (1, signal.SIGTERM), (2, signal.SIGTERM)]
+)
+def test_a_signal_and_the_same_command_again(tiny_voc, tmp_path, run_process, workers, sent):
     command = (
         "-m", "frcnn_cli", "propose", tiny_voc / "JPEGImages", "--mode", "quality", "--workers", workers, "-o",
     )  # fmt: skip
@@ -116,8 +119,8 @@ def test_ctrl_c_and_the_same_command_again(tiny_voc, tmp_path, run_process, work
     def begun() -> bool:
         return partial.is_dir() and any(path.suffix == ".npz" and path.name[0] != "." for path in partial.iterdir())
 
-    stopped = run_process(*command, tmp_path / "cut.npz", interrupt=begun)
-    assert stopped.code == 130
+    stopped = run_process(*command, tmp_path / "cut.npz", interrupt=begun, sent=sent)
+    assert stopped.code == 128 + sent
     assert "Traceback" not in stopped.err
     assert "of 10 images done; the same command goes on from there" in stopped.err
     assert not (tmp_path / "cut.npz").exists()
