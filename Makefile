@@ -20,8 +20,9 @@ setup: $(VENV)/installed ## make .venv and install everything
 demo: setup ## find the objects in the bundled photographs; pictures go to demo/
 	$(BIN)/frcnn detect tests/data/JPEGImages --save-dir demo
 
+# A thread a process: those of several processes that wait for one another take longer together than one of each.
 test: setup ## run the tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 fuzz: setup ## feed every reader of files 10,000 damaged ones of each kind
 	@FUZZ=10000 $(BIN)/python -m pytest --numprocesses auto tests/test_data/test_fuzz.py
