@@ -44,8 +44,10 @@ def delayed_interrupt(signals: tuple[int, ...] = SIGNALS) -> Iterator[Interrupti
         for number, handler in previous.items():
             signal.signal(number, handler)
 
-    # What the parent had ignored, as nohup has SIGHUP, stays ignored.
-    chosen = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    # What nohup has ignored stays ignored. A shell ignores Ctrl-C for what it runs in the background, but a kill -INT
+    # is meant for it all the same.
+    ignored = [number for number in signals if signal.getsignal(number) is signal.SIG_IGN and number != signal.SIGINT]
+    chosen = [number for number in signals if number not in ignored]
     previous = {number: signal.signal(number, handle) for number in chosen}
     try:
         yield interruption
