@@ -73,6 +73,8 @@ def run(order: dict) -> dict:
         os.setpgid(0, 0)
         signal.alarm(300)  # rather than wait for ever
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):  # whatever the tests were started by may ignore them
+            signal.signal(number, signal.SIG_DFL)
         sys.stdin.close()
         with open(order["output"], "w") as output:
             os.dup2(output.fileno(), 1)
