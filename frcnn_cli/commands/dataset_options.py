@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from frcnn_cli.commands.console import progress_bar
-from frcnn_cli.commands.fields import PATH
+from frcnn_cli.commands.fields import PATH, is_typed
 from frcnn_cli.data.checks import check_images
 from frcnn_cli.data.formats import FORMATS, Format, Reading
 from frcnn_cli.data.formats.voc import VOC_CLASSES
@@ -93,7 +92,7 @@ class DatasetOptions:
             UsageError: two data sets are named, or two options contradict each other.
         """
         named = [name for name in FORMATS if ctx.params[name] is not None]
-        typed = [name for name in named if _is_typed(ctx, name)]
+        typed = [name for name in named if is_typed(ctx, name)]
         if typed:
             ctx.params.update({name: None for name in named if name not in typed})
             named = typed
@@ -289,14 +288,10 @@ def _refuse_both(ctx: click.Context, first: str, second: str, why: str) -> None:
     """Refuse two options that contradict each other; one on the command line replaces the other of a file."""
     given = [name for name in (first, second) if ctx.params.get(name)]
     if len(given) == 2:
-        of_file = [name for name in given if not _is_typed(ctx, name)]
+        of_file = [name for name in given if not is_typed(ctx, name)]
         if len(of_file) != 1:
             raise UsageError(why)
         ctx.params[of_file[0]] = None
-
-
-def _is_typed(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _place_option(name: str, form: Format) -> click.Option:

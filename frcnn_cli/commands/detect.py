@@ -74,7 +74,7 @@ def detect(
     check_source(proposals)
     paths, faults = _find(images)
     for line in left_out(images):
-        err.print(line, markup=False)
+        err.print(line)
     if not paths:
         raise DataError("\n".join(faults))
     pictures = picture_paths(paths, output.save_dir) if output.save_dir else {}
@@ -126,9 +126,9 @@ def _report(results: list[ImageResult], output: DetectOutput, threshold: float) 
     elif results:
         _print_table(results, threshold)
     if output.save_dir and results:
-        err.print(f"{_count(results, 'picture')} with boxes in {output.save_dir}", markup=False)
+        err.print(f"{_count(results, 'picture')} with boxes in {output.save_dir}")
     if output.output:
-        err.print(f"detections of {_count(results, 'image')} in {output.output}", markup=False)
+        err.print(f"detections of {_count(results, 'image')} in {output.output}")
 
 
 def _count(results: list[ImageResult], noun: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from frcnn_cli.settings import Leaf, build, leaves
 from frcnn_cli.tables import Table
@@ -143,6 +144,11 @@ def _checked(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     if fault:
         raise click.BadParameter(fault)
     return value
+
+
+def is_typed(ctx: click.Context, name: str) -> bool:
+    """Whether an option is on the command line, rather than from a file or its default."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def setting_options(*groups: type) -> list[click.Option]:

@@ -85,7 +85,7 @@ def propose(
     names = {} if dataset else distinct_names(find_images(images_or_folders))
     items: list[Item] = list(dataset.records) if dataset else [ImageFile(path, name) for path, name in names.items()]
     for line in left_out(images_or_folders):
-        err.print(line, markup=False)
+        err.print(line)
     if shard and not dataset:
         items = shard.part(items)
     check_pictures(report, items)

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 import numpy as np
-from click.core import ParameterSource
 from rich.table import Table
 
 from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.dataset_options import format_flags
+from frcnn_cli.commands.fields import is_typed
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import load_image, save_image
 from frcnn_cli.data.items import Item
@@ -67,7 +67,7 @@ def check_report(report: ReportOptions, output: Path | None, dataset_given: bool
         known_suffix(report.proposals)
         context = click.get_current_context()
         for name in MAKING:
-            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            if is_typed(context, name):
                 raise UsageError(f"--{name.replace('_', '-')} is for making proposals; --proposals has them already")
         if not report.recall and report.save_dir is None and output is None:
             raise UsageError("what to do with --proposals? give --recall, --save-dir, or -o FILE to convert them")

@@ -73,7 +73,7 @@ def train(call: TrainCall) -> None:
 def _draw(folder: Path) -> None:
     from frcnn_cli.engine.training_log import draw_curves
 
-    err.print(f"curves in {draw_curves(folder)}", markup=False)
+    err.print(f"curves in {draw_curves(folder)}")
 
 
 def _check_processes(call: TrainCall) -> None:
@@ -106,7 +106,7 @@ def _check_length(call: TrainCall, latest: Checkpoint | None) -> None:
         raise UsageError(f"--iterations {wanted}: the run in {call.task.output} has done {done} already")
     if done == wanted:
         line = f"{call.task.output}: all {done} iterations are done; a larger number of --iterations goes on"
-        err.print(line, markup=False)
+        err.print(line)
 
 
 def _initial_detector(call: TrainCall) -> Checkpoint | None:
@@ -125,7 +125,7 @@ def _build_or_restore(call: TrainCall, parts: Sequence[Part], start: Checkpoint 
     dataset, output = parts[0].dataset, call.task.output
     first = first_model(call.model, call.training, dataset.classes, start)
     for line in first.remarks:
-        err.print(line, markup=False)
+        err.print(line)
     _open_folder(call)
     for part in parts:
         part.make_proposals(call.lists)
@@ -179,30 +179,29 @@ def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> Non
 
 def _report_warnings(parts: Sequence[Part]) -> None:
     for line in (line for part in parts for line in part.warnings()):
-        err.print(line, markup=False)
+        err.print(line)
 
 
 def _report_sound(parts: Sequence[Part]) -> None:
     for part in parts:
         if part.path and part.proposals is None:
             line = f"{part.path}: not there yet; training makes the proposals of {part.dataset.name} first"
-            err.print(line, markup=False)
+            err.print(line)
     names = ", ".join(part.dataset.name for part in parts)
     images = sum(len(part.dataset) for part in parts)
     objects = sum(len(record.objects) for part in parts for record in part.dataset.records)
-    out.print(f"{names}: {images} images, {objects} objects, no fault", markup=False)
+    out.print(f"{names}: {images} images, {objects} objects, no fault")
 
 
 def _report_start(call: TrainCall, run: Run, dataset: Dataset, device: str) -> None:
     if call.recipe.name:
-        err.print(f"{call.recipe}; {run.config.iterations} iterations from {call.model.weights}", markup=False)
+        err.print(f"{call.recipe}; {run.config.iterations} iterations from {call.model.weights}")
     err.print(
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
         f"on {device}: iterations {run.iteration + 1} to {run.config.iterations}",
-        markup=False,
     )
 
 
 def _report_end(call: TrainCall, run: Run) -> None:
     score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
-    err.print(f"{call.task.output / MODEL_FILE}: trained for {run.iteration} iterations{score}", markup=False)
+    err.print(f"{call.task.output / MODEL_FILE}: trained for {run.iteration} iterations{score}")

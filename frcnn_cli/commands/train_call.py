@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, dataset_parameters
-from frcnn_cli.commands.fields import setting_options
+from frcnn_cli.commands.fields import is_typed, setting_options
 from frcnn_cli.commands.train_config import use_config, use_run
 from frcnn_cli.commands.train_options import TABLES, Length, Lists, Machine, Task, table_of
 from frcnn_cli.commands.train_recipe import Recipe, read_recipe, recipe_for
@@ -78,7 +77,7 @@ class TrainCall:
             DataError: a file is missing or cannot be read.
         """
         data = DatasetOptions.of(ctx)
-        named = frozenset(name for name in ctx.params if _is_named(ctx, name))
+        named = frozenset(name for name in ctx.params if is_typed(ctx, name))
         decided = named | frozenset(ctx.default_map or ())
         recipe = recipe_for(ctx, named, decided)
         values = {**ctx.params, **recipe.values}
@@ -229,10 +228,6 @@ class TrainCommand(DatasetCommand):
 
 
 CALLBACKS = {"config": use_config, "resume": use_run}
-
-
-def _is_named(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _settle_length(values: dict[str, Any], layers: Sequence[frozenset[str]]) -> None:

@@ -64,7 +64,7 @@ class Part:
             DataError: they cannot be made, or those that another part has made there do not fit.
         """
         if self.proposals is None and not has_proposals(self.path):
-            err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first", markup=False)
+            err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
             config = ProposalConfig(lists.mode, lists.max_proposals)
             make_proposals(list(self.dataset.records), self.path, config, lists.workers or default_workers())
         if self.proposals is None:

@@ -45,7 +45,7 @@ class TrainingDisplay:
 
     def message(self, text: str) -> None:
         """Print a line that stays."""
-        err.print(text, markup=False)
+        err.print(text)
 
     def _panel(self, progress: Progress) -> Group:
         values = progress.values
