@@ -13,6 +13,7 @@ from frcnn_cli.commands.console import out
 from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.errors import UsageError
+from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import setting
 
 if TYPE_CHECKING:  # the engine brings torch, which --help and a wrong call do not wait for
@@ -28,6 +29,7 @@ class CompressionOptions:
         fc7: likewise.
         energy: share of the squared singular values to keep, in their place.
         half: float16 in the file.
+        force: replace what is there and not ours.
     """
 
     fc6: int | None = setting(None, "The rank that fc6 is brought to.", metavar="T", least=1)
@@ -40,6 +42,7 @@ class CompressionOptions:
         most=1,
     )
     half: bool = setting(False, "Store float16: half the file, the same computation.")
+    force: bool = setting(False, "Replace a file that is there already and was not written by this program.")
 
     @property
     def ranks(self) -> dict[str, int]:
@@ -64,6 +67,7 @@ def compress_svd(checkpoint: Path, output: Path, options: CompressionOptions) ->
     if (options.energy is None) == (not options.ranks):
         raise UsageError("give ranks (--fc6, --fc7) or --energy, and not both")
     find_model(checkpoint)
+    check_replaced([output], options.force)
     import torch
 
     from frcnn_cli.engine.checkpoint import load_checkpoint, save_checkpoint

@@ -77,7 +77,7 @@ def detect(
         err.print(line)
     if not paths:
         raise DataError("\n".join(faults))
-    pictures = picture_paths(paths, output.save_dir) if output.save_dir else {}
+    pictures = picture_paths(paths, output.save_dir, output.force) if output.save_dir else {}
     source = proposal_source(proposals)
     detector = load_detector(model, proposals)
     results: list[ImageResult] = []

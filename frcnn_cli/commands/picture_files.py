@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frcnn_cli.errors import DataError
+from frcnn_cli.replacing import check_replaced
 
 
-def picture_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
+def picture_paths(paths: Sequence[Path], folder: Path, force: bool = False) -> dict[Path, Path]:
     """By the image's path, where its picture goes: the image's own name, numbered if another picture has it.
+
+    Args:
+        paths: of the images.
+        folder: of the pictures.
+        force: replace pictures that are there and not ours.
 
     Raises:
         DataError: a picture would replace an image.
+        UsageError: a picture would replace a file that this program did not write.
     """
     targets: dict[Path, Path] = {}
     taken: set[Path] = set()
@@ -26,4 +33,5 @@ def picture_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
     overwritten = [target for target in targets.values() if target.resolve() in sources]
     if overwritten:
         raise DataError(f"{overwritten[0]}: --save-dir would replace this image itself")
+    check_replaced(targets.values(), force)
     return targets
