@@ -164,6 +164,7 @@ AT_ONCE = {
         ["--voc", "DATA", "--weights", "gone.safetensors"],
         ["--voc", "DATA", "--proposals", "gone.pkl"],
     ],
+    "doctor": [],
 }
 """Calls of each command that name a file that is missing."""
 

@@ -13,6 +13,7 @@ from frcnn_cli.commands.console import err, out
 from frcnn_cli.commands.train_call import TrainCall, TrainCommand
 from frcnn_cli.commands.train_config import CONFIG_FILE, write_config
 from frcnn_cli.commands.train_data import Part, load_data
+from frcnn_cli.commands.train_next import next_lines
 from frcnn_cli.engine.devices import pick_device
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.run_files import BEST_FILE, LOG_FILE, MODEL_FILE, PLOT_FILE, STATE_FILE
@@ -213,3 +214,5 @@ def _report_start(call: TrainCall, run: Run, dataset: Dataset, device: str) -> N
 def _report_end(call: TrainCall, run: Run) -> None:
     score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
     err.print(f"{call.task.output / MODEL_FILE}: trained for {run.iteration} iterations{score}")
+    for line in next_lines(call):
+        err.print(line)

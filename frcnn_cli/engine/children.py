@@ -14,6 +14,23 @@ PATIENCE = 10
 """Seconds that a child goes on after SIGTERM, in which its parent finishes what it does, saves, and ends it."""
 
 
+def prepare_children() -> None:
+    """In the parent before the first child: have the process that keeps account of semaphores outlast SIGHUP.
+
+    Python has it outlast Ctrl-C and SIGTERM; ended by a signal to the whole group, it is begun anew and complains of
+    semaphores that it does not know.
+    """
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        return
+    from multiprocessing import resource_tracker  # POSIX alone has it
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a new program inherits
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def begin_child() -> None:
     """In a child at its start: leave signals to the parent, end when it ends, and say nothing.
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.engine.batches import Batch, TrainingBatches
-from frcnn_cli.engine.children import begin_child
+from frcnn_cli.engine.children import begin_child, prepare_children
 from frcnn_cli.errors import DataError
 
 
@@ -60,6 +60,8 @@ def _begin_worker(worker: int) -> None:
 
 def _watched(loader: DataLoader) -> Iterator[Batch | DataError]:
     """The loader's items; a DataError where a worker process has died, which happens when memory runs out."""
+    if loader.num_workers:
+        prepare_children()
     others = set(active_children())
     batches = iter(loader)
     workers = set(active_children()) - others

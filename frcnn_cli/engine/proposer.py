@@ -13,7 +13,7 @@ from pathlib import Path
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.partial import PartialProposals
-from frcnn_cli.engine.children import begin_child
+from frcnn_cli.engine.children import begin_child, prepare_children
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.interrupts import delayed_interrupt
 from frcnn_cli.engine.sources import SEARCHES, Search
@@ -104,6 +104,7 @@ def _in_processes(work: Callable[[Item], int | str], items: Sequence[Item], work
     """What `work` makes of the items, as it is done. When the iterator is closed, those not yet begun are left."""
     # Fresh processes: a fork would copy the threads' locks of whatever the caller has imported.
     context = multiprocessing.get_context("spawn")
+    prepare_children()
     pool = ProcessPoolExecutor(min(workers, len(items)), context, initializer=_start_worker)
     try:
         for done in as_completed([pool.submit(work, item) for item in items]):
