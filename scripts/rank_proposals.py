@@ -126,9 +126,7 @@ def main(root: Path, split: str, images: int) -> None:
         for record in tqdm(records, desc=name):
             image = load_image(record.path)
             start = time.perf_counter()
-            boxes = selective_search(
-                image, "trial", search_size=(area * 4 / 3) ** 0.5, smallest=smallest, threads=1
-            )
+            boxes = selective_search(image, "trial", search_size=(area * 4 / 3) ** 0.5, smallest=smallest, threads=1)
             seconds.append(time.perf_counter() - start)
             numbers.append(len(boxes))
             add(recall, record, boxes)

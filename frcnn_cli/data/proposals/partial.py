@@ -47,9 +47,9 @@ class PartialProposals:
         if begun_with is None:
             with atomic_write(self.folder / _SETTINGS) as temporary:
                 temporary.write_text(json.dumps(self.settings, indent=2), encoding="utf-8")
-        elif with_sizes(begun_with) != with_sizes(self.settings):
+        elif differing := _difference(with_sizes(begun_with), with_sizes(self.settings)):
             raise DataError(
-                f"{self.folder}: begun with other settings ({_difference(with_sizes(begun_with), with_sizes(self.settings))}); "
+                f"{self.folder}: begun with other settings ({differing}); "
                 "use those again to go on, or delete the folder to start anew"
             )
 
