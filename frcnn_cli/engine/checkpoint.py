@@ -119,7 +119,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             checkpoint = _described(path, file.metadata() or {})
-            names = file.keys()  # noqa: SIM118 (not a dict)
+            names = file.keys()
             _check_shapes(checkpoint, path, {name: tuple(file.get_slice(name).get_shape()) for name in names})
             checkpoint.state.update((name, file.get_tensor(name)) for name in names)
     except (SafetensorError, OSError) as error:

@@ -41,7 +41,7 @@ def check_state(state: Mapping[str, Any], model: nn.Module, iterations: int) -> 
     read_count(state["iteration"], least=0, most=iterations)
     read_count(state["measured"], least=0, most=state["iteration"])
     for name in ("best_map", "last_map"):
-        if type(state[name]) is not float or state[name] > 1 or state[name] < -1:  # nan where there was no object
+        if not isinstance(state[name], float) or state[name] > 1 or state[name] < -1:  # nan where there was no object
             raise ValueError(f"{name} is no mAP")
     for name, value in state["window"].items():
         if not isinstance(name, str):
