@@ -12,7 +12,7 @@ from frcnn_cli.commands.fields import SettingOption
 from frcnn_cli.data.proposals.layouts import LAYOUT_HELP, LAYOUTS
 from frcnn_cli.engine.sources import SEARCHES
 from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, ProposalConfig
-from frcnn_cli.settings import flat, setting
+from frcnn_cli.settings import setting
 
 RECIPES = ("auto", "paper")
 """The recipes of the package, by the names of their files in ``frcnn_cli/recipes``."""
@@ -92,9 +92,9 @@ class Lists:
 
     @property
     def asked_for(self) -> dict[str, Any]:
-        """What of that is not what goes without saying, and so holds for proposals that are there too."""
-        values, usual = flat(self.making), flat(ProposalConfig())
-        return {name: value for name, value in values.items() if value != usual[name]}
+        """The sizes that are not what goes without saying, and so hold for proposals that are there too."""
+        sizes = {"search_size": self.search_size, "smallest": self.smallest}
+        return {name: value for name, value in sizes.items() if value != getattr(ProposalConfig, name)}
 
     @property
     def making(self) -> ProposalConfig:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 EARLIER = {"search_size": 400, "smallest": 16}
 """What files of earlier versions were made with, and do not say."""
 
-COMPARED = ("mode", "max_proposals", "search_size", "smallest")
-"""The settings that can be asked for where a file is used again."""
 
 
 def with_sizes(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,11 +52,11 @@ def check_made_as(proposals: Proposals, wanted: Mapping[str, Any]) -> None:
         wanted: settings by their names in a proposal file, those alone that were asked for.
 
     Raises:
-        DataError: one of `COMPARED` differs.
+        DataError: one of them differs.
     """
     made = with_sizes(proposals.meta)
-    for name in COMPARED:
-        if name in wanted and name in made and made[name] != wanted[name]:
+    for name in wanted:
+        if name in made and made[name] != wanted[name]:
             option = f"--{name.replace('_', '-')}"
             raise DataError(
                 f"{proposals.path}: made with {option} {made[name]}, not {wanted[name]}; "
