@@ -78,11 +78,11 @@ def detect(
     if not paths:
         raise DataError("\n".join(faults))
     pictures = picture_paths(paths, output.save_dir) if output.save_dir else {}
-    source = proposal_source(proposals)
+    items = [ImageFile(path, name) for path, name in distinct_names(paths).items()]
+    source = proposal_source(proposals, items)
     detector = load_detector(model, proposals)
     results: list[ImageResult] = []
     interrupted = False
-    items = [ImageFile(path, name) for path, name in distinct_names(paths).items()]
     with open_output(output, detector.classes, items) as write:
         for item in progress_bar("detect")(items) if len(items) > 1 else items:
             path = item.path
