@@ -118,5 +118,12 @@ class Learner(Protocol):
         """Go on from wherever the run is, to the end; arguments and exceptions are those of `trainer.train`."""
 
 
-LEARNERS: Table[Learner] = Table("kind of detector", {FAST_RCNN: "frcnn_cli.engine.learners.fast_rcnn:LEARNER"})
+LEARNERS: Table[Learner] = Table(
+    "kind of detector",
+    {
+        "rcnn": "frcnn_cli.engine.learners.rcnn:LEARNER",
+        "sppnet": "frcnn_cli.engine.learners.sppnet:LEARNER",
+        FAST_RCNN: "frcnn_cli.engine.learners.fast_rcnn:LEARNER",
+    },
+)
 """By the names of `DETECTORS`."""
