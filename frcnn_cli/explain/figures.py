@@ -10,9 +10,8 @@ import numpy as np
 from frcnn_cli.explain.palette import heat, png
 from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg
-from frcnn_cli.explain.words import shown
 
-WIDE, HIGH = 520, 400
+WIDE, HIGH = 450, 380
 """Pixels that the photograph is shown in, at most."""
 
 PANEL = 330
@@ -34,7 +33,7 @@ def photograph(subject: Subject, alt: str) -> tuple[Svg, float]:
     return svg, scale
 
 
-def label(svg: Svg, x: float, y: float, text: object, width: float, **style: object) -> None:
+def written(svg: Svg, x: float, y: float, text: object, width: float, **style: object) -> None:
     """A text over a picture, kept inside it."""
     right = x > width * 0.7
     anchor = "end" if right else "start"
@@ -79,20 +78,25 @@ def bars(rows: Sequence[tuple[str, float, str]], alt: str, colour: str = "blue",
     step, width = 40, PANEL
     svg = Svg(width, step * len(rows), alt)
     values = [value for _, value, _ in rows]
+    room = width - 10 - 7.2 * max(len(text) for _, _, text in rows)  # beside the longest text
     least = min((value for value in values if value > 0), default=1.0)
-    top = max(*values, 1e-12) if len(values) > 1 else max(values[0], 1e-12)
+    top = max([*values, 1e-12])
 
     def length(value: float) -> float:
         if value <= 0:
             return 0.0
         share = log10(10 * value / least) / log10(10 * top / least) if logarithmic else value / top
-        return 225 * share
+        return room * share
 
-    for i, (name, value, written) in enumerate(rows):
+    for i, (name, value, text) in enumerate(rows):
         svg.text(0, i * step + 14, name, fill="ink")
         svg.rect(0, i * step + 19, max(length(value), 1), 13, fill=colour)
-        svg.text(length(value) + 6, i * step + 30, written, fill="muted", cls="digits")
+        svg.text(length(value) + 6, i * step + 30, text, fill="muted", cls="digits")
     return svg
+
+
+def _tick(value: float) -> str:
+    return f"{value:,g}".replace("-", "\N{MINUS SIGN}")
 
 
 class Axes:
@@ -125,11 +129,11 @@ class Axes:
         for tick in ticks[0]:
             place = self.at(tick, y[0])[0]
             self.svg.line(place, bottom, place, top, stroke="line")
-            self.svg.text(place, bottom + 16, shown(tick), fill="muted", text_anchor="middle", cls="digits")
+            self.svg.text(place, bottom + 16, _tick(tick), fill="muted", text_anchor="middle", cls="digits")
         for tick in ticks[1]:
             place = self.at(x[0], tick)[1]
             self.svg.line(left, place, right, place, stroke="line")
-            self.svg.text(left - 5, place + 4, shown(tick), fill="muted", text_anchor="end", cls="digits")
+            self.svg.text(left - 5, place + 4, _tick(tick), fill="muted", text_anchor="end", cls="digits")
         self.svg.text(right, bottom + 36, names[0], fill="ink", text_anchor="end")
         self.svg.text(left + 4, top + 12, names[1], fill="ink", cls="halo")
 

@@ -13,7 +13,7 @@ function choose(group, number) {
 }
 
 for (const control of document.querySelectorAll("[data-controls]")) {
-  choose(control.dataset.controls, 0); // a browser that goes back would keep an old place
+  choose(control.dataset.controls, control.defaultValue); // a browser that goes back would keep an old place
   control.addEventListener("input", () => choose(control.dataset.controls, control.value));
 }
 for (const part of document.querySelectorAll("[data-chooses]")) {

@@ -26,9 +26,9 @@ def variables(colours: dict[str, str]) -> str:
     return " ".join(f"--{name}: {value};" for name, value in colours.items())
 
 
-def heat(plane: np.ndarray) -> np.ndarray:
-    """A map of values from 0 on, float [h, w], as colours from dark to bright, uint8 RGB [h, w, 3]."""
-    top = max(float(plane.max()), 1e-12)
+def heat(plane: np.ndarray, top: float | None = None) -> np.ndarray:
+    """Values of a map, float [h, w], from 0 to `top`, its largest, in colours from dark to bright: uint8 [h, w, 3]."""
+    top = max(float(plane.max()) if top is None else top, 1e-12)
     levels = np.clip(plane / top * 255, 0, 255).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
 

@@ -10,9 +10,9 @@ PHOTO = "photo"
 """The id of the photograph, which is in the page once and used by many figures."""
 
 
-def state(group: str, number: int) -> str:
-    """Attributes of what is seen while a reader has chosen this number; at first, that is 0."""
-    return f'data-group="{group}" data-state="{number}"{"" if number else " data-on"}'
+def state(group: str, number: int, start: int = 0) -> str:
+    """Attributes of what is seen while a reader has chosen this number; at first, that is `start`."""
+    return f'data-group="{group}" data-state="{number}"{" data-on" if number == start else ""}'
 
 
 class Svg:
@@ -22,15 +22,12 @@ class Svg:
         width: in units, which are pixels where the screen is wide enough.
         height: likewise.
         alt: what it shows, for those who do not see it.
-        box: corners of what is shown, if its units are others than those of `width` and `height`.
-        photo: whether the photograph is in it, so that its texts need an outline.
     """
 
-    def __init__(self, width: float, height: float, alt: str, box: Sequence[float] | None = None) -> None:
-        x, y, w, h = box or (0, 0, width, height)
+    def __init__(self, width: float, height: float, alt: str) -> None:
         self.width = width
         self._head = (
-            f'<svg viewBox="{x:g} {y:g} {w:g} {h:g}" style="width:{width:g}px" role="img" aria-label="{escape(alt)}">'
+            f'<svg viewBox="0 0 {width:g} {height:g}" style="width:{width:g}px" role="img" aria-label="{escape(alt)}">'
         )
         self._parts: list[str] = []
 

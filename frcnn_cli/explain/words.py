@@ -60,7 +60,7 @@ def shown(value: Any) -> str:
 
 def _decimal(value: float) -> str:
     if value != 0 and abs(value) < 0.001:
-        return f"{value:.1e}"
+        return f"{value:.2g}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) >= 1 else f"{value:.3f}"
 
 

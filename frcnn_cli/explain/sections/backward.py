@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ from frcnn_cli.core.sampling import best_overlap
 from frcnn_cli.explain.figures import PANEL, cell_size
 from frcnn_cli.explain.formulas import latex_number, latex_sum
 from frcnn_cli.explain.palette import both_signs, png
-from frcnn_cli.explain.section import Html, Section, number
+from frcnn_cli.explain.section import Section, number
 from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg, state
 
 SHARED = "shared"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_SHARED = 8
 
 
@@ -60,11 +61,11 @@ def go_back(subject: Subject) -> Backward:
     bins, scale = subject.model.roi_pool.output_size, subject.model.roi_pool.spatial_scale
     rois = subject.input_rois(subject.rois)
     _, maxima = operator.pool_argmax(subject.features, rois, bins, bins, scale)
-    pair = _pair(maxima.long())
-    boxes, rois, maxima = subject.rois[list(pair)], rois[list(pair)], maxima[list(pair)].long()
-
     objects = subject.objects
     truth, truth_labels = torch.from_numpy(objects.boxes), torch.from_numpy(objects.labels)
+    overlap, _ = best_overlap(subject.rois, truth)
+    pair = _pair(maxima.long(), overlap >= 0.5)
+    boxes, rois, maxima = subject.rois[list(pair)], rois[list(pair)], maxima[list(pair)].long()
     overlap, matched = best_overlap(boxes, truth)
     labels = torch.where(overlap >= 0.5, truth_labels[matched], 0)
     targets = encode(boxes, truth[matched])
@@ -83,11 +84,13 @@ def go_back(subject: Subject) -> Backward:
     return Backward(pair, labels.tolist(), loss.item(), y.grad, maxima, by_hand[:, :cells], x.grad[0].flatten(1))
 
 
-def _pair(maxima: Tensor) -> tuple[int, int]:
-    """Of all pairs, the one whose RoIs have most maxima in common."""
+def _pair(maxima: Tensor, foreground: Tensor) -> tuple[int, int]:
+    """Of all pairs with a foreground RoI first, the one whose RoIs have most maxima in common."""
     flat = maxima.flatten(2).sort(dim=2).values
     best, most = (0, len(maxima) - 1), -1
-    for a, b in combinations(range(len(maxima)), 2):
+    for a, b in permutations(range(len(maxima)), 2):
+        if not foreground[a] and foreground.any():
+            continue
         common = sum(torch.isin(flat[a, c], flat[b, c]).sum() for c in range(0, flat.shape[1], 4))
         if int(common) > most:
             best, most = (a, b), int(common)
@@ -118,7 +121,8 @@ def write(section: Section, subject: Subject) -> None:
         section.add(section.states(SHARED, [_terms(section, back, channel, cell, width) for cell in cells]))
     difference = float((back.by_hand - back.autograd).abs().max())
     reached = int((back.autograd != 0).sum())
-    section.say("check", difference=Html(f"{difference:.1e}"), largest=float(back.autograd.abs().max()),
+    written = "0" if difference == 0 else f"{difference:.1e}"
+    section.say("check", difference=written, largest=float(back.autograd.abs().max()),
                 reached=reached, all=back.autograd.numel())  # fmt: skip
     section.add(f'<data hidden data-name="difference" value="{difference:.9g}"></data>'
                 f'<data hidden data-name="backward-pair"'
@@ -149,11 +153,11 @@ def _terms(section: Section, back: Backward, channel: int, cell: int, width: int
     """What a shared cell gets, and from where."""
     bins = back.maxima.shape[-1]
     rows = [
-        (section.text("term", roi=back.pair[r] + 1, row=j // bins + 1, column=j % bins + 1), number(gradient))
+        (section.text("term", roi=back.pair[r] + 1, row=j // bins + 1, column=j % bins + 1), number(gradient, digits=5))
         for r, j, gradient in _parts(back, channel, cell)
     ]
-    rows.append((section.text("sum"), number(float(back.by_hand[channel, cell]), f"sum-{cell}")))
-    rows.append((section.text("autograd"), number(float(back.autograd[channel, cell]), f"autograd-{cell}")))
+    rows.append((section.text("sum"), number(float(back.by_hand[channel, cell]), f"sum-{cell}", 5)))
+    rows.append((section.text("autograd"), number(float(back.autograd[channel, cell]), f"autograd-{cell}", 5)))
     return section.table([section.text("from"), "∂L/∂y"], rows)
 
 
@@ -173,7 +177,7 @@ def _upstream(section: Section, back: Backward, channel: int, r: int) -> Svg:
                  fill="#ffffff" if dark else "#101010", cls="digits", text_anchor="middle", dominant_baseline="central",
                  data_name=f"upstream-{r}-{i}-{j}", data_value=f"{value:.9g}")  # fmt: skip
     svg.text(
-        300, 15, f"\N{MULTIPLICATION SIGN} 10^{power}".replace("-", "\N{MINUS SIGN}"), fill="muted", text_anchor="end"
+        300, 15, f"\N{MULTIPLICATION SIGN} 10{str(power).translate(SUPERSCRIPTS)}", fill="muted", text_anchor="end"
     )
     return svg
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from frcnn_cli.core.boxes import clip, decode, iou
 from frcnn_cli.core.detection import select_detections
-from frcnn_cli.explain.figures import label, photograph
+from frcnn_cli.explain.figures import photograph, written
 from frcnn_cli.explain.formulas import latex_number
-from frcnn_cli.explain.section import Html, Section
+from frcnn_cli.explain.section import Html, Section, numbers_only
 from frcnn_cli.explain.sections.pooling import ROI
 from frcnn_cli.explain.subject import PAPER, Subject
 from frcnn_cli.explain.svg import Svg, state
@@ -88,7 +88,7 @@ def write(section: Section, subject: Subject) -> None:
     found = suppress(subject)
     name = subject.class_name(found.label)
     section.add(f"<h3>{section.text('suppression')}</h3>")
-    section.say("suppress", name=name, candidates=len(found.scores), least=LEAST)
+    section.say("suppress", name=name, candidates=len(found.scores), least=f"{LEAST:g}")
     section.formula("suppression")
     steps = list(range(min(len(found.kept), MOST_STEPS)))
     labels = [section.text("step", step=i + 1, kept=i + 1, removed=len(found.removed[i])) for i in steps]
@@ -133,10 +133,8 @@ def _numbers(section: Section, before: list[float], delta: list[float], after: l
             rf"b_{side}={latex_number(size, 1)}\times e^{{{latex_number(grow)}}}="
             rf"{latex_number(size * float(torch.tensor(grow).exp()), 1)}",
         ]
-    from frcnn_cli.explain.formulas import mathml
-
     text = section.text("corners", corners=", ".join(f"{c:.1f}" for c in after))
-    return f'<div class="formula">{"".join(f"<div>{mathml(line)}</div>" for line in lines)}</div><p>{text}</p>'
+    return f"{numbers_only(*lines)}<p>{text}</p>"
 
 
 def _steps(section: Section, subject: Subject, found: Suppression, steps: list[int]) -> Svg:
@@ -156,7 +154,7 @@ def _steps(section: Section, subject: Subject, found: Suppression, steps: list[i
                 svg.box(boxes[i], stroke="paper", stroke_width=5 if newest else 3)
                 svg.box(boxes[i], stroke="orange", stroke_width=3.5 if newest else 2)
             box = boxes[found.kept[step]]
-            label(svg, box[0] + 4, box[1] + 16, f"{found.scores[found.kept[step]]:.2f}", svg.width)
+            written(svg, box[0] + 4, box[1] + 16, f"{found.scores[found.kept[step]]:.2f}", svg.width)
     return svg
 
 

@@ -16,9 +16,12 @@ from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg, state
 
 RANK = "rank"
-TIMES = "\N{MULTIPLICATION SIGN}"
-SHARES = (1 / 4, 1 / 16, 1 / 8, 1 / 2, 1)
-"""Of the largest rank; the first is what the reader sees first."""
+TIMES, SIGMA = "\N{MULTIPLICATION SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+"""Of the largest rank."""
+
+START = 2
+"""Number of the share that the reader sees first."""
 
 NEGLIGIBLE = 1e-6
 """A singular value of less than this share of the largest is none: rounding, in a layer that was compressed before."""
@@ -83,11 +86,11 @@ def write(section: Section, subject: Subject) -> None:
     section.figure([_values(section, layers), _energies(section, layers)], "curves")
     section.say("choose")
     labels = [", ".join(f"{layer.name}: t = {layer.rank(share)}" for layer in layers) for share in SHARES]
-    section.slider(RANK, "rank", labels)
-    section.add(section.states(RANK, [_parameters(section, layers, share) for share in SHARES]))
+    section.slider(RANK, "rank", labels, START)
+    section.add(section.states(RANK, [_parameters(section, layers, share) for share in SHARES], START))
     scores = scores_at(subject, layers)
     section.figure(
-        [section.states(RANK, [str(_scores(section, subject, scores, i)) for i in range(len(SHARES))])], "scores"
+        [section.states(RANK, [str(_scores(section, subject, scores, i)) for i in range(len(SHARES))], START)], "scores"
     )
     pays = "; ".join(f"{layer.name}: {layer.shape[0] * layer.shape[1] / sum(layer.shape):,.0f}" for layer in layers)
     section.say("pays", ranks=pays)
@@ -116,7 +119,7 @@ def scores_at(subject: Subject, layers: list[Layer]) -> Tensor:
 def _values(section: Section, layers: list[Layer]) -> Svg:
     """Singular values over the largest, falling."""
     most = max(layer.full_rank for layer in layers)
-    axes = Axes(section.text("values_alt"), (1, max(most, 2)), (0, 1), (section.text("index"), "\N{GREEK SMALL LETTER SIGMA} / \N{GREEK SMALL LETTER SIGMA}\N{SUBSCRIPT ONE}"),
+    axes = Axes(section.text("values_alt"), (1, max(most, 2)), (0, 1), (section.text("index"), f"{SIGMA} / {SIGMA}₁"),
                 (_ticks(most), [0, 0.5, 1]))  # fmt: skip
     for layer, style in zip(layers, ({}, {"stroke_dasharray": "6 4"}), strict=False):
         s = layer.decomposition.s[: layer.full_rank]
@@ -136,7 +139,7 @@ def _energies(section: Section, layers: list[Layer]) -> Svg:
         for i, share in enumerate(SHARES):
             x, y = axes.at(layer.rank(share), float(kept[layer.rank(share) - 1]))
             axes.svg.circle(x, y, 3.5, fill="paper", stroke="blue")
-            with axes.svg.group(state(RANK, i)):
+            with axes.svg.group(state(RANK, i, START)):
                 axes.svg.circle(x, y, 6, fill="orange", stroke="paper")
     return axes.svg
 
@@ -151,8 +154,9 @@ def _parameters(section: Section, layers: list[Layer], share: float) -> str:
     for layer in layers:
         (u, v), t = layer.shape, layer.rank(share)
         kept = float(energy(layer.decomposition.s)[t - 1])
+        after = t * (u + v)
         rows.append((layer.name, f"{u:,} {TIMES} {v:,}", t, number(kept, f"energy-{layer.name}-{t}"), u * v,
-                     number(t * (u + v), f"after-{layer.name}-{t}"), f"{u * v / (t * (u + v)):.1f} {TIMES}"))  # fmt: skip
+                     number(after, f"after-{layer.name}-{t}"), f"{u * v / after:.1f} {TIMES}"))  # fmt: skip
     head = [section.text("layer"), f"u {TIMES} v", "t", "E(t)", "u v", "t (u + v)", section.text("smaller")]
     return section.table(head, rows)
 

@@ -58,10 +58,10 @@ def write(section: Section, subject: Subject) -> None:
     section.figure([chart], "bars", times=proposals * crop / once)
     head = [section.text(key) for key in ("method", "passes", "adds", "disk", "stages", "limit")]
     passes = {"R-CNN": proposals, "SPPnet": len(SPP_SCALES), "Fast R-CNN": 1, "Faster R-CNN": 1}
-    disk = {"R-CNN": f"{large(stored)}B", "SPPnet": f"{large(stored)}B", "Fast R-CNN": "0", "Faster R-CNN": "0"}
+    disk = {name: Html(f"{large(stored)}B" if name in ("R-CNN", "SPPnet") else "0") for name in counts}
     table = [
         (name, passes[name], Html(f'<data value="{count}" data-name="adds-{name}">{large(count)}</data>'), disk[name],
-         Html(section.text(f"stages_{i}")), Html(section.text(f"limit_{i}")))
+         section.text(f"stages_{i}"), section.text(f"limit_{i}"))
         for i, (name, count) in enumerate(counts.items())
     ]  # fmt: skip
     section.add(section.table(head, table))

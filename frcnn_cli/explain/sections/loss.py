@@ -10,21 +10,15 @@ from torch import Tensor
 from frcnn_cli.core.boxes import encode
 from frcnn_cli.core.losses import multi_task_loss, smooth_l1
 from frcnn_cli.core.sampling import best_overlap
-from frcnn_cli.explain.figures import Axes, bars, label, photograph
+from frcnn_cli.explain.figures import Axes, bars, photograph, written
 from frcnn_cli.explain.formulas import latex_number, latex_sum
 from frcnn_cli.explain.section import Section, number
 from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg
 
-MODEST = 0.6
-"""The IoU that the foreground RoI should have with its object: low, so that there is something to regress."""
-
-DISTANT = 0.3
-"""... and the background RoI."""
-
 DIFFERENCE = "t \N{MINUS SIGN} v"
-LAMBDAS = (1.0, 0.0, 0.5, 2.0)
-"""The paper's first."""
+LAMBDAS, START = (0.0, 0.5, 1.0, 2.0), 2
+"""The reader begins with the paper's, 1."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +60,25 @@ def normalisation(subject: Subject) -> tuple[Tensor, Tensor]:
 
 
 def examples(subject: Subject) -> tuple[Example, Example]:
-    """A foreground RoI and a background RoI, of the first object."""
+    """The foreground RoI of the first object whose box is most wrong, and the background RoI that is least sure."""
     objects = subject.objects
     boxes = subject.scores.boxes
     truth = torch.from_numpy(objects.boxes)
     overlap, matched = best_overlap(boxes, truth)
-    own = torch.where(matched == 0, overlap, -1.0)
-    foreground = int(torch.where(own >= 0.5, (own - MODEST).abs(), 1 - own).argmin())
-    # No RoI of 0.1 to 0.5: whichever lies nearest to that.
-    background = int((torch.where(overlap < 0.5, overlap, 2.0) - DISTANT).abs().argmin())
     mean, std = normalisation(subject)
+    label = int(objects.labels[0])
+    wrong = ((subject.scores.deltas[:, label - 1] - encode(boxes, truth[matched])) / std).abs().amax(dim=1)
+    own = (matched == 0) & (overlap >= 0.5)
+    # Where no RoI overlaps that much, the one that overlaps most.
+    foreground = int(torch.where(own, wrong, -1.0).argmax()) if own.any() else int(overlap.argmax())
+    near = (overlap >= 0.1) & (overlap < 0.5)
+    unsure = torch.where(near, subject.scores.probabilities[:, 0], 2.0)
+    background = int(unsure.argmin()) if near.any() else int(overlap.argmin())
 
     with torch.no_grad():
         logits, deltas = subject.model(subject.input[0][None], subject.input_rois(boxes[[foreground, background]]))
     found = []
-    for i, (roi, u) in enumerate(((foreground, int(objects.labels[0])), (background, 0))):
+    for i, (roi, u) in enumerate(((foreground, label), (background, 0))):
         raw = encode(boxes[roi], truth[matched[roi]])
         of_class = u - 1 if u else int(logits[i, 1:].argmax())
         found.append(Example(boxes[roi], float(overlap[roi]), u, logits[i], (deltas[i, of_class] - mean) / std,
@@ -104,8 +102,8 @@ def write(section: Section, subject: Subject) -> None:
     section.add(f"<h3>{section.text('localisation')}</h3>")
     _localisation(section, subject, foreground)
     section.say("gate")
-    section.slider("lambda", "lambda", [f"λ = {value:g}" for value in LAMBDAS])
-    section.add(section.states("lambda", [_total(section, foreground, background, value) for value in LAMBDAS]))
+    section.slider("lambda", "lambda", [f"λ = {value:g}" for value in LAMBDAS], START)
+    section.add(section.states("lambda", [_total(section, foreground, background, value) for value in LAMBDAS], START))
     section.say("together")
     section.computed_by(multi_task_loss, smooth_l1, encode)
 
@@ -119,7 +117,9 @@ def _photo(section: Section, subject: Subject, foreground: Example, background: 
     ):
         corners = (box * scale).tolist()
         svg.box(corners, stroke=colour, stroke_width=3, stroke_dasharray=dashes)
-        label(svg, corners[0] + 4, corners[3] - 6 if key == "truth" else corners[1] + 16, section.text(key), svg.width)
+        written(
+            svg, corners[0] + 4, corners[3] - 6 if key == "truth" else corners[1] + 16, section.text(key), svg.width
+        )
     return svg
 
 
@@ -144,7 +144,9 @@ def _classification(section: Section, subject: Subject, example: Example, name: 
                                rf"\frac{{{latex_number(exponential)}}}{{{latex_number(total)}}}="
                                rf"{latex_number(float(p[example.label]), 4)}")  # fmt: skip
     cls = float(example.loss()["cls"])
-    section.formula("class_loss", rf"-\log {latex_number(float(p[example.label]), 4)}={latex_number(cls, 4)}")
+    section.formula(
+        "class_loss", rf"-\log\left({latex_number(float(p[example.label]), 4)}\right)={latex_number(cls, 4)}"
+    )
     section.add(f'<data hidden data-name="{name}-cls" value="{cls:.9g}"></data>')
 
 
@@ -196,10 +198,10 @@ def _branches(section: Section, differences: list[float], values: list[float]) -
         axes.curve(
             list(zip((sign * ends).tolist(), smooth_l1(ends).tolist(), strict=True)), stroke="orange", stroke_width=3
         )
-    for name, x, y in zip("xywh", differences, values, strict=True):
+    for i, (x, y, name) in enumerate(sorted(zip(differences, values, "xywh", strict=True))):
         left, down = axes.at(x, y)
         axes.svg.circle(left, down, 5, fill="ink", stroke="paper")
-        axes.svg.text(left + 6, down - 8, name, cls="halo strong", fill="ink")
+        axes.svg.text(left, down - 10 - 15 * (i % 2), name, cls="halo strong", fill="ink", text_anchor="middle")
     return axes.svg
 
 

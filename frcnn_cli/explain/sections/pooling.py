@@ -9,9 +9,10 @@ from torch import Tensor
 
 from frcnn_cli.core.roi_pool import cpu, operator, roi_pool
 from frcnn_cli.core.roi_pool.geometry import bin_edges
-from frcnn_cli.explain.figures import cell_size, label, map_panel, number_grid, photograph
+from frcnn_cli.explain.figures import cell_size, map_panel, number_grid, photograph, written
+from frcnn_cli.explain.formulas import latex_number
 from frcnn_cli.explain.palette import heat, png
-from frcnn_cli.explain.section import Html, Section
+from frcnn_cli.explain.section import Html, Section, numbers_only
 from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg, state
 
@@ -68,7 +69,7 @@ def write(section: Section, subject: Subject) -> None:
     channels, rows, columns = subject.features.shape[1:]
     rois = pooled_rois(subject)
     boxes = (subject.rois * subject.input[1]).tolist()
-    strongest = [pooled.values.amax(dim=(1, 2)).topk(min(CHANNELS, channels)).indices.tolist() for pooled in rois]
+    strongest = [pooled.values.mean(dim=(1, 2)).topk(min(CHANNELS, channels)).indices.tolist() for pooled in rois]
     pyramids = {size: roi_pool(subject.features, subject.input_rois(subject.rois), size, 1 / stride) for size in LEVELS}
 
     section.say("intro", rows=rows, columns=columns, channels=channels, stride=stride, bins=bins)
@@ -88,6 +89,8 @@ def write(section: Section, subject: Subject) -> None:
     section.figure([maps, windows], "map")
     section.formula("roi_rounding")
     section.formula("roi_bin")
+    section.add(section.states(ROI, [_arithmetic(box, pooled, stride, bins)
+                                     for box, pooled in zip(boxes, rois, strict=True)]))  # fmt: skip
     section.add(section.states(ROI, [_numbers(section, box, pooled, stride, bins)
                                      for box, pooled in zip(boxes, rois, strict=True)]))  # fmt: skip
     section.say("why", bins=bins, cells=bins * bins * channels)
@@ -127,7 +130,7 @@ def chooser(section: Section, subject: Subject, names: list[str]) -> Svg:
         with svg.group(f'{state(ROI, i)} class="passive"'):
             svg.box(box, stroke="paper", stroke_width=5)
             svg.box(box, stroke="blue", stroke_width=3)
-            label(svg, box[0] + 4, box[1] + 16, name, svg.width, fill="ink")
+            written(svg, box[0] + 4, box[1] + 16, name, svg.width, fill="ink")
     return svg
 
 
@@ -147,7 +150,7 @@ def _window(section: Section, subject: Subject, pooled: Pooled, channel: int) ->
     width = plane.shape[1]
     cell = cell_size(max(x2 - x1, 1), max(y2 - y1, 1))
     svg = Svg(max(x2 - x1, 1) * cell, max(y2 - y1, 1) * cell, section.text("window_alt", channel=channel))
-    svg.image(png(heat(plane[y1:y2, x1:x2] / max(plane.max(), 1e-12) * plane.max())), 0, 0, (x2 - x1) * cell,
+    svg.image(png(heat(plane[y1:y2, x1:x2], float(plane.max()))), 0, 0, (x2 - x1) * cell,
               (y2 - y1) * cell, cls="cells")  # fmt: skip
     for i, (top, bottom) in enumerate(pooled.ys.tolist()):
         for j, (left, right) in enumerate(pooled.xs.tolist()):
@@ -159,6 +162,22 @@ def _window(section: Section, subject: Subject, pooled: Pooled, channel: int) ->
             svg.circle((at % width - x1 + 0.5) * cell, (at // width - y1 + 0.5) * cell, min(cell * 0.3, 6),
                        fill="#ff9d4d", stroke="#101010")  # fmt: skip
     return svg
+
+
+def _arithmetic(box: list[float], pooled: Pooled, stride: int, bins: int) -> str:
+    """The two formulas with the numbers of a RoI's columns."""
+    x1, x2 = (int(np.floor(pooled.corners[i] + 0.5)) for i in (0, 2))
+    width = max(x2 - x1 + 1, 1)
+    corners = [
+        rf"x_{i}=\left\lfloor\frac{{{latex_number(value, 1)}}}{{{stride}}}+\frac{{1}}{{2}}\right\rfloor={cell}"
+        for i, value, cell in ((1, box[0], x1), (2, box[2], x2))
+    ]
+    first = np.ceil(np.float32(width) / np.float32(bins)).astype(int)
+    return numbers_only(
+        rf"{corners[0]},\qquad {corners[1]},\qquad w={x2}-{x1}+1={width}",
+        rf"\text{{bin}}_0=\left[\,{x1}+0,\;{x1}+\left\lceil\frac{{{width}}}{{{bins}}}\right\rceil\,\right)"
+        rf"=\left[\,{x1},\;{x1 + first}\,\right)",
+    )
 
 
 def _numbers(section: Section, box: list[float], pooled: Pooled, stride: int, bins: int) -> str:

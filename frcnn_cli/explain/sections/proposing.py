@@ -8,7 +8,7 @@ import torch
 
 from frcnn_cli.core.boxes import iou
 from frcnn_cli.data.boxes import box_iou
-from frcnn_cli.explain.figures import Axes, label, photo_scale, photograph
+from frcnn_cli.explain.figures import Axes, photo_scale, photograph, written
 from frcnn_cli.explain.formulas import latex_number, latex_sum
 from frcnn_cli.explain.palette import jpeg
 from frcnn_cli.explain.section import Section, number
@@ -58,8 +58,8 @@ def write(section: Section, subject: Subject) -> None:
         with merging.group(state("merge", i)):
             for j, box in enumerate(boxes * back):
                 newest = step and j == len(boxes) - 1
-                style = {"stroke": "orange", "stroke_width": 3} if newest else {"stroke": "blue", "stroke_width": 1.2}
-                merging.box(box, **style)
+                thickness = 3 if newest else 1.4 if step else 0.7
+                merging.box(box, stroke="orange" if newest else "blue", stroke_width=thickness)
     section.figure([_segments(section, rgb, labels, width * scale, height * scale), merging], "merging", regions=count,
                    merges=count - 1, boxes=len(merged))  # fmt: skip
     section.slider("merge", "after", [section.text("merges", merges=step, left=count - step) for step in steps])
@@ -116,7 +116,7 @@ def _coverage(section: Section, subject: Subject) -> None:
     for i, (name, box) in enumerate(zip(objects.names, objects.boxes * scale, strict=True)):
         svg.box(box, stroke="green", stroke_width=3)
         svg.box(subject.proposals[best[i]] * scale, stroke="blue", stroke_width=2, stroke_dasharray="6 4")
-        label(svg, box[0] + 4, box[1] + 15, f"{i + 1} {name}", svg.width)
+        written(svg, box[0] + 4, box[1] + 15, f"{i + 1} {name}", svg.width)
         covering = int((overlaps[:, i] >= 0.5).sum())
         rows.append(
             (f"{i + 1} {name}", covering, int((overlaps[:, i] >= 0.7).sum()), number(float(overlaps[best[i], i])))

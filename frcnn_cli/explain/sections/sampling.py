@@ -10,7 +10,7 @@ import torch
 from frcnn_cli.core.roi_pool import roi_pool
 from frcnn_cli.core.sampling import SampledRois, SamplingConfig, sample_rois
 from frcnn_cli.explain.counting import multiply_adds
-from frcnn_cli.explain.figures import bars, label, photo_scale, photograph
+from frcnn_cli.explain.figures import bars, photo_scale, photograph, written
 from frcnn_cli.explain.formulas import latex_large
 from frcnn_cli.explain.palette import png
 from frcnn_cli.explain.section import Section, number
@@ -18,8 +18,8 @@ from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg
 from frcnn_cli.explain.words import large
 
-IMAGES = (2, 1, 4, 8, 16, 32, 64, 128)
-"""N; the paper's first."""
+IMAGES, START = (1, 2, 4, 8, 16, 32, 64, 128), 1
+"""N; the reader begins with the paper's, 2."""
 
 HIERARCHICAL, REGION_WISE = 2, 128
 
@@ -83,13 +83,14 @@ def write(section: Section, subject: Subject) -> None:
     section.say("intro", rois=config.rois_per_batch, images=config.images_per_batch)
     section.formula("sampling", rf"\frac{{128}}{{2}}={config.rois_of(0)},\qquad 0.25\times{config.rois_of(0)}="
                                 rf"{config.most_foreground(0)}")  # fmt: skip
-    section.figure([_drawn(section, subject, drawn)], "drawn", foreground=foreground,
-                   background=len(drawn) - foreground, most=config.most_foreground(0), share=config.rois_of(0))  # fmt: skip
+    counts = {"foreground": foreground, "background": len(drawn) - foreground}
+    limits = {"most": config.most_foreground(0), "share": config.rois_of(0)}
+    section.figure([_drawn(section, subject, drawn)], "drawn", **counts, **limits)
     section.computed_by(sample_rois, SamplingConfig)
     section.say("count", rois=config.rois_per_batch)
-    section.slider("images", "images", [f"N = {images}" for images in IMAGES])
-    section.add(section.states("images", [_cost(section, images, once) for images in IMAGES]))
-    chart = [(f"N = {images}", images * once, large(images * once)) for images in sorted(IMAGES)]
+    section.slider("images", "images", [f"N = {images}" for images in IMAGES], START)
+    section.add(section.states("images", [_cost(section, images, once) for images in IMAGES], START))
+    chart = [(f"N = {images}", images * once, large(images * once)) for images in IMAGES]
     section.figure([bars(chart, section.text("bars_alt"))], "bars", times=REGION_WISE // HIERARCHICAL)
 
     field = receptive_field(subject)
@@ -145,5 +146,5 @@ def _field(section: Section, subject: Subject, field: Field) -> Svg:
         corners = [c * unit for c in box]
         svg.box(corners, stroke="paper", stroke_width=5)
         svg.box(corners, stroke=colour, stroke_width=3)
-        label(svg, corners[0] + 5, corners[1] + 17, section.text(key), svg.width)
+        written(svg, corners[0] + 5, corners[1] + 17, section.text(key), svg.width)
     return svg
