@@ -5,9 +5,11 @@ from __future__ import annotations
 import codecs
 import glob
 import os
+import re
 import secrets
 import socket
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +28,10 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file."""
 
 
 def reason(error: BaseException) -> str:
@@ -68,6 +74,19 @@ def read_bytes(path: str | Path) -> bytes:
     """Read a whole file. Raises what `reading` raises."""
     with reading(path):
         return Path(path).read_bytes()
+
+
+def fingerprint(path: str | Path) -> tuple[int, int]:
+    """By what a file is known to be the same as before: its number of bytes and their CRC-32, in 0.1 ms a photograph.
+
+    Raises:
+        DataError: as `reading`.
+    """
+    size = checksum = 0
+    with reading(path), open(path, "rb") as file:
+        while piece := file.read(2**20):
+            size, checksum = size + len(piece), zlib.crc32(piece, checksum)
+    return size, checksum
 
 
 def read_text(path: str | Path) -> str:
@@ -159,6 +178,29 @@ def _locked(lock: Path, path: str | Path) -> int:
                 os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
             return file
         os.close(file)  # its last holder has just removed it
+
+
+def inside(folder: Path, name: str, ending: str = "") -> Path:
+    """The path of a file that others have named, in a folder: no part of the name leads out of it.
+
+    Folders in the name stay folders; ``..`` and what systems forbid becomes ``_``; what is too long is cut.
+
+    Args:
+        folder: to stay in.
+        name: with ``/`` between its parts.
+        ending: what is added to the name, such as ``.txt``.
+    """
+    parts = [re.sub(r'[\\:*?"<>|\x00]', "_", part) for part in name.split("/") if part not in ("", ".")]
+    parts = ["_" if part == ".." else part for part in parts] or ["_"]
+    last = parts.pop()
+    return folder.joinpath(*(_cut(part, "") for part in parts), _cut(last, ending))
+
+
+def _cut(name: str, ending: str) -> str:
+    """The name with its ending, in the 255 bytes that file systems allow."""
+    while len(os.fsencode(name + ending)) > LONGEST_NAME:
+        name = name[:-1]
+    return name + ending
 
 
 def remove_leftovers(path: str | Path) -> None:
