@@ -163,6 +163,19 @@ def test_a_fault_of_the_data_that_came_of_an_interruption_is_its_own():
     assert edge.outcome(error) == ("a.jpg: truncated image", 1)
 
 
+def test_libraries_are_kept_quiet_in_a_program_and_its_children(tmp_path):
+    code = (
+        "import logging, subprocess, sys, warnings; from frcnn_cli.edge import quieten; quieten(); "
+        "warnings.warn('leaks'); logging.getLogger('PIL.TiffImagePlugin').error('leaks'); "
+        "subprocess.run([sys.executable, '-c', 'import warnings; warnings.warn(1)'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"},
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
 # What schedulers and closed terminals send.
 
 
