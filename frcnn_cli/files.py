@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import glob
 import os
+import re
 import secrets
 import stat
 import zlib
@@ -21,6 +22,10 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file."""
 
 
 def reason(error: BaseException) -> str:
@@ -120,6 +125,29 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise  # some other file the block touched
     finally:
         _remove(temporary)
+
+
+def inside(folder: Path, name: str, ending: str = "") -> Path:
+    """The path of a file that others have named, in a folder: no part of the name leads out of it.
+
+    Folders in the name stay folders; ``..`` and what systems forbid becomes ``_``; what is too long is cut.
+
+    Args:
+        folder: to stay in.
+        name: with ``/`` between its parts.
+        ending: what is added to the name, such as ``.txt``.
+    """
+    parts = [re.sub(r'[\\:*?"<>|\x00]', "_", part) for part in name.split("/") if part not in ("", ".")]
+    parts = ["_" if part == ".." else part for part in parts] or ["_"]
+    last = parts.pop()
+    return folder.joinpath(*(_cut(part, "") for part in parts), _cut(last, ending))
+
+
+def _cut(name: str, ending: str) -> str:
+    """The name with its ending, in the 255 bytes that file systems allow."""
+    while len(os.fsencode(name + ending)) > LONGEST_NAME:
+        name = name[:-1]
+    return name + ending
 
 
 def remove_leftovers(path: str | Path) -> None:

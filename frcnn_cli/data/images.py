@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -158,12 +158,17 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def left_out(paths: Sequence[str | Path]) -> list[str]:
-    """What `find_images` leaves out of folders although it looks like an image, one line a kind: the first, and why."""
+def left_out(paths: Sequence[str | Path], read: Collection[str] = ()) -> list[str]:
+    """What `find_images` leaves out of folders although it looks like an image, one line a kind: the first, and why.
+
+    Args:
+        paths: of folders and files.
+        read: suffixes that somebody else reads.
+    """
     found: dict[str, list[Path]] = {}
     for folder in filter(os.path.isdir, paths):
         for path, obstacle in _images_of_folder(Path(folder)):
-            if obstacle is not None:
+            if obstacle is not None and path.suffix.lower() not in read:
                 found.setdefault(obstacle, []).append(path)
     return [
         f"{images[0]}{f' and {len(images) - 1} more' if len(images) > 1 else ''}: left out ({obstacle})"
@@ -291,10 +296,10 @@ def _images_of_folder(folder: Path) -> list[tuple[Path, str | None]]:
     suffixes = IMAGE_SUFFIXES | NO_IMAGES.keys()
     # A leading dot also marks the shadow files (._photo.jpg) some systems leave on shared disks.
     visible = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith("."))
-    return [(path, _obstacle(path)) for path in sorted(filter(Path.is_file, visible), key=_natural_key)]
+    return [(path, _obstacle(path)) for path in sorted(filter(Path.is_file, visible), key=natural_key)]
 
 
-def _natural_key(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:
+def natural_key(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:
     """Order digits by value, letters without case; the exact name settles what is then equal."""
     return [
         ([(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name.lower())], name)
