@@ -110,7 +110,8 @@ def check_source(options: SourceOptions) -> None:
     if options.proposals is None:
         if options.layout:
             raise UsageError(f"--proposal-layout {options.layout}: of which file? give --proposals too")
-        ProposalConfig(**options.making).search()
+        if {"search_size", "smallest"} & options.making.keys():  # whether the search knows them: it is imported to ask
+            ProposalConfig(**options.making).search()
         return
     for name, value in options.making.items():
         option = f"--{name.replace('_', '-')} {value}"
