@@ -53,6 +53,9 @@ DATA = Path(__file__).parent.parent / "tests" / "data"
 PHOTOGRAPHS = 4
 """Of the repository's, for all commands."""
 
+ATTEMPTS = 8
+"""Disturbances of a command, at most, before it is left in peace."""
+
 KILLS = {
     "kill -9, all": (signal.SIGKILL, True),
     "kill -9, the parent": (signal.SIGKILL, False),
@@ -246,8 +249,8 @@ class Soak:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         kinds: list[str] = []
-        for attempt in range(12):
-            kind = self.draw.choice((*KILLS, *KILLS, *OTHERS)) if attempt < 5 else ""
+        for attempt in range(2 * ATTEMPTS):
+            kind = self.draw.choice((*KILLS, *KILLS, *OTHERS)) if attempt < ATTEMPTS else ""
             if kind == "a file gone" and task.name == "compress-svd":  # reads none
                 kind = ""
             words = task.again if task.again and (out / "run" / "config.toml").exists() else task.words
@@ -270,7 +273,7 @@ class Soak:
 
     def disturbed(self, kind: str, words: tuple[str, ...], out: Path) -> Ended:
         """One attempt."""
-        log, after = self.folder / "log", self.draw.uniform(0, self.seconds[words[0]])
+        log, after = self.folder / "log", self.draw.uniform(0, 0.8 * self.seconds[words[0]])
         if kind == "full disk":
             ended = finish(start(words, out, log, self.draw.randrange(0, 60_000)), None, None, log)
             return Ended(ended.code, ended.code != 0, ended.text, ended.left)

@@ -111,7 +111,7 @@ def check_pictures(report: ReportOptions, items: Sequence[Item]) -> None:
         UsageError: there are files in it that this program did not write.
     """
     if report.save_dir:
-        picture_paths([item.path for item in items], report.save_dir, report.force)
+        picture_paths([item.path for item in items], report.save_dir, force=report.force)
 
 
 def make_report(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import tomlkit
+import torch
 
 from frcnn_cli.commands.train import train
 from frcnn_cli.commands.train_call import TrainCall
@@ -57,7 +58,7 @@ def test_a_run_is_saved_as_often_as_that_and_at_its_end(tiny_dataset, tiny_propo
     model = FastRCNN(Architecture("alexnet", len(tiny_dataset.classes), roi_size=2, fc_width=8))
     run = start_run(model, NORMALISATIONS["imagenet"], tiny_dataset, tiny_proposals, config)
     folder = Counting()
-    Trainer(run, tiny_dataset, tiny_proposals, folder, None, "cpu", ALONE).train(Interruption(), 0)
+    Trainer(run, tiny_dataset, tiny_proposals, folder, None, torch.device("cpu"), ALONE).train(Interruption(), 0)
     assert folder.saved == ([*saved, 5] if saved[-1] != 5 else saved)
 
 
