@@ -17,7 +17,7 @@ from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg, state
 
 CHANNELS = 3
-"""Channels that the reader may choose among: those that answer to the RoI most."""
+"""Channels that the reader may choose among: those that answer to the RoI more than to the rest of the photograph."""
 
 LEVELS = (6, 3, 2, 1)
 """SPPnet's pyramid (He et al., ECCV 2014)."""
@@ -69,12 +69,16 @@ def write(section: Section, subject: Subject) -> None:
     channels, rows, columns = subject.features.shape[1:]
     rois = pooled_rois(subject)
     boxes = (subject.rois * subject.input[1]).tolist()
-    strongest = [pooled.values.mean(dim=(1, 2)).topk(min(CHANNELS, channels)).indices.tolist() for pooled in rois]
+    usual = subject.features[0].mean(dim=(1, 2))
+    answers = [pooled.values.mean(dim=(1, 2)) - usual for pooled in rois]
+    strongest = [answer.topk(min(CHANNELS, channels)).indices.tolist() for answer in answers]
     pyramids = {size: roi_pool(subject.features, subject.input_rois(subject.rois), size, 1 / stride) for size in LEVELS}
 
     section.say("intro", rows=rows, columns=columns, channels=channels, stride=stride, bins=bins)
     section.say("choose", count=len(rois))
-    names = [f"{i + 1}: {subject.class_name(label)} {p:.2f}" for i, (label, p) in enumerate(_likelihoods(subject))]
+    names = [
+        f"{i + 1}: {section.class_name(subject, label)} {p:.2f}" for i, (label, p) in enumerate(_likelihoods(subject))
+    ]
     section.slider(ROI, "roi", names)
     section.slider(CHANNEL, "channel", [section.text("channel_rank", rank=i + 1) for i in range(len(strongest[0]))])
     section.figure([chooser(section, subject, names)], "photo")
@@ -159,7 +163,7 @@ def _window(section: Section, subject: Subject, pooled: Pooled, channel: int) ->
                      (bottom - y1) * cell - inset], stroke="#ffffff", stroke_width=1, stroke_opacity=0.9)  # fmt: skip
     for at in pooled.maxima[channel].flatten().tolist():
         if at >= 0:
-            svg.circle((at % width - x1 + 0.5) * cell, (at // width - y1 + 0.5) * cell, min(cell * 0.3, 6),
+            svg.circle((at % width - x1 + 0.5) * cell, (at // width - y1 + 0.5) * cell, min(max(cell * 0.3, 3), 6),
                        fill="#ff9d4d", stroke="#101010")  # fmt: skip
     return svg
 
