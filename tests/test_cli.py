@@ -154,6 +154,7 @@ AT_ONCE = {
         ["--resume", "gone"],
     ],
     "compress-svd": [["gone.safetensors", "-o", "small.safetensors", "--fc6", "3"]],
+    "explain": [["gone.jpg", "-o", "page.html"], ["IMAGE", "-o", "page.html", "--weights", "gone.safetensors"]],
     "detect": [
         ["gone.jpg"],
         ["IMAGE", "--weights", "gone.safetensors"],
