@@ -167,7 +167,6 @@ AT_ONCE = {
         ["--voc", "DATA", "--weights", "gone.safetensors"],
         ["--voc", "DATA", "--proposals", "gone.pkl"],
     ],
-    "explain": [["gone.jpg", "-o", "page.html"], ["IMAGE", "-o", "page.html", "--weights", "gone.safetensors"]],
 }
 """Calls of each command that name a file that is missing."""
 

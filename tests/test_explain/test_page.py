@@ -120,7 +120,7 @@ def test_each_section_names_functions_that_are_there(page):
     for name in SECTIONS:
         functions = page.all(f"#{name} .by li")
         assert functions, name
-        assert page.all(f"#{name} .formula math") or name == "time"
+        assert page.all(f"#{name} .formula math")
         assert page.all(f"#{name} figure svg")
 
 

@@ -99,6 +99,11 @@ def write(section: Section, subject: Subject) -> None:
                                      for box, pooled in zip(boxes, rois, strict=True)]))  # fmt: skip
     section.say("why", bins=bins, cells=bins * bins * channels)
     section.formula("roi_pooling")
+    width = subject.features.shape[3]
+    section.add(section.states(ROI, [
+        section.states(CHANNEL, [_first_maximum(pooled, c, i + 1, width) for c in chosen])
+        for i, (pooled, chosen) in enumerate(zip(rois, strongest, strict=True))
+    ]))  # fmt: skip
     side = 300 / bins
     grids = section.states(ROI, [
         section.states(CHANNEL, [
@@ -182,6 +187,13 @@ def _arithmetic(box: list[float], pooled: Pooled, stride: int, bins: int) -> str
         rf"\text{{bin}}_0=\left[\,{x1}+0,\;{x1}+\left\lceil\frac{{{width}}}{{{bins}}}\right\rceil\,\right)"
         rf"=\left[\,{x1},\;{x1 + first}\,\right)",
     )
+
+
+def _first_maximum(pooled: Pooled, channel: int, roi: int, width: int) -> str:
+    """The formula of pooling with the numbers of the first bin."""
+    cell, value = int(pooled.maxima[channel, 0, 0]), float(pooled.values[channel, 0, 0])
+    place = rf"x_{{({cell % width},{cell // width})}}=" if cell >= 0 else ""  # an empty bin has no maximum
+    return numbers_only(rf"y_{{{roi},0}}={place}{latex_number(value)}")
 
 
 def _numbers(section: Section, box: list[float], pooled: Pooled, stride: int, bins: int) -> str:
