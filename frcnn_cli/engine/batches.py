@@ -49,6 +49,10 @@ class Batch:
     deltas: Tensor
     image_ids: tuple[str, ...]
 
+    def counts(self) -> tuple[int, int]:
+        """RoIs, and those of them that are foreground."""
+        return len(self.labels), int((self.labels > 0).sum())
+
     def parts(self, images: int) -> Iterator[Batch]:
         """The batch in pieces of so many images, for a network that has no room for all of them at once."""
         for first in range(0, len(self.images), images):
