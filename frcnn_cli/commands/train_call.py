@@ -185,7 +185,8 @@ class TrainCall:
             raise UsageError("where to? give --output DIR, or --resume DIR")
         self._check_kind()
         if self.model.init:
-            self._refuse(BUILDING, "the model of --init is as it is")
+            own = (leaf.name for leaf in leaves(self.learner.options) if leaf.about.building)
+            self._refuse((*BUILDING, *own), "the model of --init is as it is")
         if self.training.schedule.kind == "cosine":
             self._refuse(("steps",), "the learning rate falls along a cosine; --schedule step has steps")
         if self.training.optimizer == "adamw":

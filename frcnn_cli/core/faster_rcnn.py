@@ -4,7 +4,7 @@ Faster R-CNN: Towards real-time object detection with region proposal networks, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.core.rpn.anchors import RATIOS, SIZES, inside, of_image
-from frcnn_cli.core.rpn.config import TRAINING, AnchorSampling, ProposalSelection
+from frcnn_cli.core.rpn.config import AnchorSampling, ProposalSelection
 from frcnn_cli.core.rpn.losses import anchor_loss
 from frcnn_cli.core.rpn.network import RegionProposalNetwork
 from frcnn_cli.core.rpn.selection import select_proposals
@@ -30,6 +30,10 @@ TARGET_STD = (0.1, 0.1, 0.2, 0.2)
 come and go with the network that makes them."""
 
 
+LOSSES = ("cls", "bbox", "rpn_cls", "rpn_bbox")
+"""Terms of the loss: the head's, and the network's."""
+
+
 @dataclass(frozen=True)
 class FasterArchitecture(Architecture):
     """Fast R-CNN's, and the anchors.
@@ -42,7 +46,7 @@ class FasterArchitecture(Architecture):
         ValueError: no anchor, or one without an area.
     """
 
-    anchor_sizes: tuple[float, ...] = SIZES
+    anchor_sizes: tuple[int, ...] = SIZES
     anchor_ratios: tuple[float, ...] = RATIOS
 
     def __post_init__(self) -> None:
@@ -87,15 +91,15 @@ class JointSampling:
     """How a mini-batch is drawn: anchors for the network, proposals, and RoIs among them for the head."""
 
     rois: SamplingConfig
-    anchors: AnchorSampling = field(default_factory=AnchorSampling)
-    proposals: ProposalSelection = TRAINING
+    anchors: AnchorSampling
+    proposals: ProposalSelection
 
 
 class JointLosses(NamedTuple):
     """What a pass in training gives.
 
     Attributes:
-        losses: ``cls``, ``bbox``, ``rpn_cls`` and ``rpn_bbox``, scalars whose sum is the loss.
+        losses: scalars by the names in `LOSSES`; their sum is the loss.
         rois: of each image, those that the head learned from.
     """
 
@@ -133,26 +137,25 @@ def joint_losses(
     scores = model.rpn(features)
     anchors = scores.anchors.cpu()
     batch = sampling.rois.images_per_batch
-    losses = dict.fromkeys(("cls", "bbox", "rpn_cls", "rpn_bbox"), images.new_zeros(()))
+    losses = dict.fromkeys(LOSSES, images.new_zeros(()))
     drawn = []
     for i, (scene, generator) in enumerate(zip(scenes, generators, strict=True)):
-        own = of_image(anchors, *scene.size, model.backbone.stride)
-        allowed = own if sampling.anchors.across_border else own & inside(anchors, *scene.size)
+        real = of_image(anchors, *scene.size, model.backbone.stride)
+        allowed = real if sampling.anchors.across_border else real & inside(anchors, *scene.size)
         chosen = sample_anchors(anchors, allowed, scene.boxes, sampling.anchors, generator, scene.crowds)
         _add(losses, anchor_loss(scores.logits[i], scores.deltas[i], chosen, len(chosen) * batch))
-        logits = scores.logits[i].masked_fill(~own.to(images.device), -torch.inf)
-        proposals, _ = select_proposals(logits, scores.deltas[i], scores.anchors, scene.size, sampling.proposals)
-        drawn.append(
-            sample_rois(proposals.cpu(), scene.boxes, scene.labels, sampling.rois, generator, scene.place, scene.crowds)
-        )
+        logits = scores.logits[i].masked_fill(~real.to(images.device), -torch.inf)
+        boxes, _ = select_proposals(logits, scores.deltas[i], scores.anchors, scene.size, sampling.proposals)
+        gt = (scene.boxes, scene.labels)
+        drawn.append(sample_rois(boxes.cpu(), *gt, sampling.rois, generator, scene.place, scene.crowds))
     rois = torch.cat([F.pad(sampled.rois, (1, 0), value=i) for i, sampled in enumerate(drawn)])
     logits, deltas = model.head(model.roi_pool(features, rois.to(images.device)))
     shares = [len(sampled) for sampled in drawn]
     for sampled, own_logits, own_deltas in zip(drawn, logits.split(shares), deltas.split(shares), strict=True):
-        labels, targets = sampled.labels.to(images.device), (sampled.deltas - target_mean) / target_std
+        labels = sampled.labels.to(images.device)
+        targets = ((sampled.deltas - target_mean) / target_std).to(images.device)
         count = len(sampled) * batch
-        own = (own_logits.float(), own_deltas.float())
-        _add(losses, multi_task_loss(*own, labels, targets.to(images.device), box_weight, count))
+        _add(losses, multi_task_loss(own_logits.float(), own_deltas.float(), labels, targets, box_weight, count))
     return JointLosses(losses, drawn)
 
 

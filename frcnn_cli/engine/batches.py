@@ -68,7 +68,7 @@ class TrainingBatches(TorchDataset):
     def __init__(
         self,
         records: tuple[ImageRecord, ...],
-        proposals: Proposals,
+        proposals: Proposals | None,
         normalisation: Normalisation,
         sampling: SamplingConfig,
         scales: Scales,
@@ -112,16 +112,19 @@ class TrainingBatches(TorchDataset):
         scales = [self._draw_scale(record, generator) for record, generator in zip(chosen, generators, strict=True)]
         sizes = [scaled_size(record.width, record.height, scale) for record, scale in zip(chosen, scales, strict=True)]
         mine = self.processes.share(range(len(chosen)))
-        images, rois, labels, deltas = [], [], [], []
-        for index, i in enumerate(mine):
-            image, boxes, sampled_labels, sampled_deltas = self._sample(chosen[i], i, scales[i], generators[i])
-            images.append(image)
-            rois.append(torch.cat((boxes.new_full((len(boxes), 1), index), boxes), dim=1))
-            labels.append(sampled_labels)
-            deltas.append(sampled_deltas)
-        ids = tuple(chosen[i].id for i in mine)
-        stacked = _stack(images, max(width for width, _ in sizes), max(height for _, height in sizes))
-        return Batch(stacked, torch.cat(rois), torch.cat(labels), torch.cat(deltas), ids)
+        samples = [self._sample(chosen[i], i, scales[i], generators[i]) for i in mine]
+        images = _stack(
+            [image for image, *_ in samples], max(width for width, _ in sizes), max(height for _, height in sizes)
+        )
+        return self._batch(images, samples, tuple(chosen[i].id for i in mine))
+
+    def _batch(
+        self, images: Tensor, samples: list[tuple[Tensor, Tensor, Tensor, Tensor]], ids: tuple[str, ...]
+    ) -> Batch:
+        """What `_sample` gave of each image, together; `images` are theirs, padded."""
+        rois = [torch.cat((rois.new_full((len(rois), 1), i), rois), dim=1) for i, (_, rois, _, _) in enumerate(samples)]
+        labels, deltas = (torch.cat(part) for part in list(zip(*samples, strict=True))[2:])
+        return Batch(images, torch.cat(rois), labels, deltas, ids)
 
     def _epoch(self, epoch: int) -> list[list[int]]:
         """Every image about as often as its repeat factor says, in an order drawn for this epoch; landscape with
@@ -162,21 +165,29 @@ class TrainingBatches(TorchDataset):
         objects = record.objects.without_crowds()
         gt_boxes, gt_labels = torch.from_numpy(objects.boxes), torch.from_numpy(objects.labels)
         crowds = torch.from_numpy(record.objects.crowds())
-        image = load_image(record.path)
-        if image.shape[:2] != (record.height, record.width):
-            raise DataError(f"{record.path}: no longer {record.width} x {record.height} pixels; changed meanwhile?")
+        image = self._load(record)
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
             proposals, gt_boxes, crowds = (flip(boxes, record.width) for boxes in (proposals, gt_boxes, crowds))
         sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
 
+        image, ratio = self._scale(image, scale, generator)
+        rois = clip(sampled.rois * ratio, image.shape[2], image.shape[1])
+        return image, rois, sampled.labels, sampled.deltas
+
+    def _load(self, record: ImageRecord) -> np.ndarray:
+        image = load_image(record.path)
+        if image.shape[:2] != (record.height, record.width):
+            raise DataError(f"{record.path}: no longer {record.width} x {record.height} pixels; changed meanwhile?")
+        return image
+
+    def _scale(self, image: np.ndarray, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The network's input Tensor[3, H, W], and the ratio Tensor[4] that `scale_image` says."""
         image, ratio = scale_image(image, scale)
         if self.colour_jitter:
             factors = 1 + self.colour_jitter * (2 * torch.rand(3, generator=generator) - 1)
             image = jitter_colours(image, *factors.tolist())
-        height, width = image.shape[:2]
-        rois = clip(sampled.rois * torch.from_numpy(ratio), width, height)
-        return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), rois, sampled.labels, sampled.deltas
+        return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), torch.from_numpy(ratio)
 
 
 def repeat_factors(records: tuple[ImageRecord, ...], balance: float) -> Tensor:

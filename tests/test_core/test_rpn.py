@@ -13,7 +13,7 @@ from torchvision.models.detection.rpn import AnchorGenerator, RPNHead, concat_bo
 from torchvision.models.detection.rpn import RegionProposalNetwork as TheirNetwork
 
 from frcnn_cli.core.boxes import encode, iou
-from frcnn_cli.core.rpn.anchors import RATIOS, anchor_grid, cell_anchors, inside, of_image, sizes_for
+from frcnn_cli.core.rpn.anchors import RATIOS, anchor_grid, cell_anchors, inside, of_image
 from frcnn_cli.core.rpn.config import AnchorSampling, ProposalSelection
 from frcnn_cli.core.rpn.losses import anchor_loss
 from frcnn_cli.core.rpn.network import RegionProposalNetwork
@@ -35,8 +35,8 @@ def theirs(config: AnchorSampling = ALL, count: int = 50, considered: int = 200)
     return TheirNetwork(
         AnchorGenerator((SIZES,), (RATIOS,)),
         RPNHead(8, len(SIZES) * len(RATIOS)),
-        config.positive_iou,
-        config.negative_iou,
+        config.iou[1],
+        config.iou[0],
         config.anchors,
         config.positive_fraction,
         {"training": considered, "testing": considered},
@@ -65,11 +65,6 @@ def test_an_anchor_has_the_area_and_the_ratio_it_is_named_after(anchors):
         for place, size in enumerate(SIZES):
             assert (width * height)[:, number, place].tolist() == pytest.approx([size**2] * 80, rel=1e-5)
             assert (height / width)[:, number, place].tolist() == pytest.approx([ratio] * 80, rel=1e-5)
-
-
-def test_anchors_grow_with_the_image():
-    assert sizes_for(600) == (64, 128, 256, 512)
-    assert sizes_for(300) == (32, 64, 128, 256)
 
 
 def test_what_crosses_the_border_is_counted():

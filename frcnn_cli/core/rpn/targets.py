@@ -37,9 +37,8 @@ def label_anchors(
 ) -> tuple[Tensor, Tensor]:
     """Hold each anchor against the objects of an image.
 
-    Positive are anchors with an overlap of `positive_iou` or more, and the best of each object, all of them where
-    several are equally good; an object that no anchor touches has none. Negative are others that overlap every object
-    by less than `negative_iou`. What is between is ignored, and so is what lies in a crowd.
+    The best of an object are several where these are equally good; an object that no anchor touches has none. What is
+    neither positive nor negative is ignored, and so is what lies in a crowd and on no object.
 
     Args:
         anchors: Tensor[K, 4].
@@ -60,11 +59,11 @@ def label_anchors(
     else:
         overlap, matched = anchors.new_zeros(len(anchors)), torch.zeros(len(anchors), dtype=torch.int64)
         is_best = torch.zeros(len(anchors), dtype=torch.bool)
-    is_negative = overlap < config.negative_iou
+    is_negative = overlap < config.iou[0]
     if crowds is not None and len(crowds):
         is_negative &= share_inside(anchors, crowds).amax(dim=1) < IN_CROWD
     labels[is_negative] = NEGATIVE
-    labels[(overlap >= config.positive_iou) | is_best] = POSITIVE
+    labels[(overlap >= config.iou[1]) | is_best] = POSITIVE
     return labels, matched
 
 

@@ -93,8 +93,11 @@ class Learner(Protocol):
             DataError: there is nothing to learn from.
         """
 
-    def step_losses(self, run: Run, part: Batch, device: torch.device, count: int) -> dict[str, Tensor]:
+    def step_losses(self, run: Run, part: Batch, device: torch.device, count: int) -> dict[str, Any]:
         """Forward: the terms of the loss of a part of a batch, by the names in `losses`.
+
+        Where RoIs are drawn in the pass, there are also ``rois``, their number, and ``foreground``, that of those on
+        objects.
 
         Args:
             run: on its device.
@@ -118,5 +121,11 @@ class Learner(Protocol):
         """Go on from wherever the run is, to the end; arguments and exceptions are those of `trainer.train`."""
 
 
-LEARNERS: Table[Learner] = Table("kind of detector", {FAST_RCNN: "frcnn_cli.engine.learners.fast_rcnn:LEARNER"})
+LEARNERS: Table[Learner] = Table(
+    "kind of detector",
+    {
+        FAST_RCNN: "frcnn_cli.engine.learners.fast_rcnn:LEARNER",
+        "faster-rcnn": "frcnn_cli.engine.learners.faster_rcnn:LEARNER",
+    },
+)
 """By the names of `DETECTORS`."""
