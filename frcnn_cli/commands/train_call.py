@@ -140,7 +140,7 @@ class TrainCall:
         }
         for group in (self.model, self.training, self.own):
             for leaf in leaves(type(group)):
-                if not leaf.about.lasting or leaf.name not in self.decided:
+                if not leaf.about.lasting or leaf.name not in self.decided or leaf.name in self.learner.unused:
                     continue
                 value = value_at(group, leaf.path)
                 try:

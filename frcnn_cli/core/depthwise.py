@@ -2,7 +2,7 @@
 
 torch's kernel for the gradient of a depthwise weight is fast for 3 x 3 and six to twelve times as slow as need be for
 every other size; in bfloat16 it is slower still. EfficientNet-Lite0 spends a quarter of a training step there
-(``scripts/bench_depthwise.py``). Here that gradient is a loop over the taps whose innermost index is the channel, as
+(``scripts/bench_training.py``). Here that gradient is a loop over the taps whose innermost index is the channel, as
 the maps lie in memory; all else is torch's.
 """
 

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.core.boxes import clip, encode, flip
 from frcnn_cli.core.normalisation import Normalisation
-from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
+from frcnn_cli.core.sampling import SampledRois, SamplingConfig, best_overlap, sample_rois
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
@@ -106,17 +106,13 @@ class TrainingBatches(TorchDataset):
         return max(int(self.repeats.sum()) // self.sampling.images_per_batch, 1)
 
     def __getitem__(self, number: int) -> Batch:
-        epoch, place = divmod(number, self.batches_per_epoch)
-        chosen = [self.records[i] for i in self._order(epoch)[place]]
-        generators = [_generator(self.seed, 1, number, i) for i in range(len(chosen))]
+        chosen, generators = self._chosen(number)
         scales = [self._draw_scale(record, generator) for record, generator in zip(chosen, generators, strict=True)]
         sizes = [scaled_size(record.width, record.height, scale) for record, scale in zip(chosen, scales, strict=True)]
         mine = self.processes.share(range(len(chosen)))
         samples = [self._sample(chosen[i], i, scales[i], generators[i]) for i in mine]
-        images = _stack(
-            [image for image, *_ in samples], max(width for width, _ in sizes), max(height for _, height in sizes)
-        )
-        return self._batch(images, samples, tuple(chosen[i].id for i in mine))
+        size = max(width for width, _ in sizes), max(height for _, height in sizes)
+        return self._batch(_stack([image for image, *_ in samples], *size), samples, tuple(chosen[i].id for i in mine))
 
     def _batch(
         self, images: Tensor, samples: list[tuple[Tensor, Tensor, Tensor, Tensor]], ids: tuple[str, ...]
@@ -125,6 +121,12 @@ class TrainingBatches(TorchDataset):
         rois = [torch.cat((rois.new_full((len(rois), 1), i), rois), dim=1) for i, (_, rois, _, _) in enumerate(samples)]
         labels, deltas = (torch.cat(part) for part in list(zip(*samples, strict=True))[2:])
         return Batch(images, torch.cat(rois), labels, deltas, ids)
+
+    def _chosen(self, number: int) -> tuple[list[ImageRecord], list[torch.Generator]]:
+        """The images of a batch, and what decides at random in each."""
+        epoch, place = divmod(number, self.batches_per_epoch)
+        chosen = [self.records[i] for i in self._order(epoch)[place]]
+        return chosen, [_generator(self.seed, 1, number, i) for i in range(len(chosen))]
 
     def _epoch(self, epoch: int) -> list[list[int]]:
         """Every image about as often as its repeat factor says, in an order drawn for this epoch; landscape with
@@ -161,6 +163,15 @@ class TrainingBatches(TorchDataset):
     def _sample(
         self, record: ImageRecord, place: int, scale: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        image, sampled = self._draw_rois(record, place, generator)
+        image, ratio = scale_image(image, scale)
+        image = self._jittered(image, generator)
+        height, width = image.shape[:2]
+        rois = clip(sampled.rois * torch.from_numpy(ratio), width, height)
+        return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), rois, sampled.labels, sampled.deltas
+
+    def _draw_rois(self, record: ImageRecord, place: int, generator: torch.Generator) -> tuple[np.ndarray, SampledRois]:
+        """An image, mirrored or not, and what is learnt from of it, in its pixels."""
         proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
         objects = record.objects.without_crowds()
         gt_boxes, gt_labels = torch.from_numpy(objects.boxes), torch.from_numpy(objects.labels)
@@ -169,11 +180,7 @@ class TrainingBatches(TorchDataset):
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
             proposals, gt_boxes, crowds = (flip(boxes, record.width) for boxes in (proposals, gt_boxes, crowds))
-        sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
-
-        image, ratio = self._scale(image, scale, generator)
-        rois = clip(sampled.rois * ratio, image.shape[2], image.shape[1])
-        return image, rois, sampled.labels, sampled.deltas
+        return image, sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
 
     def _load(self, record: ImageRecord) -> np.ndarray:
         image = load_image(record.path)
@@ -181,13 +188,11 @@ class TrainingBatches(TorchDataset):
             raise DataError(f"{record.path}: no longer {record.width} x {record.height} pixels; changed meanwhile?")
         return image
 
-    def _scale(self, image: np.ndarray, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The network's input Tensor[3, H, W], and the ratio Tensor[4] that `scale_image` says."""
-        image, ratio = scale_image(image, scale)
-        if self.colour_jitter:
-            factors = 1 + self.colour_jitter * (2 * torch.rand(3, generator=generator) - 1)
-            image = jitter_colours(image, *factors.tolist())
-        return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), torch.from_numpy(ratio)
+    def _jittered(self, image: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        if not self.colour_jitter:
+            return image
+        factors = 1 + self.colour_jitter * (2 * torch.rand(3, generator=generator) - 1)
+        return jitter_colours(image, *factors.tolist())
 
 
 def repeat_factors(records: tuple[ImageRecord, ...], balance: float) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from frcnn_cli.core.boxes import clip, flip
 from frcnn_cli.core.faster_rcnn import Scene
 from frcnn_cli.data.samples import ImageRecord
-from frcnn_cli.data.transforms import mirror
+from frcnn_cli.data.transforms import mirror, scale_image
 from frcnn_cli.engine.batches import TrainingBatches
 
 
@@ -54,9 +54,10 @@ class SceneBatches(TrainingBatches):
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
             boxes, crowds = (flip(part, record.width) for part in (boxes, crowds))
-        pixels, ratio = self._scale(image, scale, generator)
+        image, ratio = scale_image(image, scale)
+        pixels = self.normalisation(torch.from_numpy(self._jittered(image, generator)).permute(2, 0, 1))
         height, width = pixels.shape[1:]
-        boxes, crowds = (clip(part * ratio, width, height) for part in (boxes, crowds))
+        boxes, crowds = (clip(part * torch.from_numpy(ratio), width, height) for part in (boxes, crowds))
         seed = int(torch.randint(2**62, (), generator=generator))
         return pixels, Scene(place, (width, height), boxes, torch.from_numpy(objects.labels), crowds), seed
 

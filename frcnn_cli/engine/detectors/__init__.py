@@ -99,6 +99,8 @@ class Kind:
 DETECTORS: Table[Kind] = Table(
     "kind of detector",
     {
+        "rcnn": "frcnn_cli.engine.detectors.rcnn:KIND",
+        "sppnet": "frcnn_cli.engine.detectors.sppnet:KIND",
         FAST_RCNN: "frcnn_cli.engine.detectors.fast_rcnn:KIND",
         "faster-rcnn": "frcnn_cli.engine.detectors.faster_rcnn:KIND",
     },

@@ -124,6 +124,8 @@ class Learner(Protocol):
 LEARNERS: Table[Learner] = Table(
     "kind of detector",
     {
+        "rcnn": "frcnn_cli.engine.learners.rcnn:LEARNER",
+        "sppnet": "frcnn_cli.engine.learners.sppnet:LEARNER",
         FAST_RCNN: "frcnn_cli.engine.learners.fast_rcnn:LEARNER",
         "faster-rcnn": "frcnn_cli.engine.learners.faster_rcnn:LEARNER",
     },
