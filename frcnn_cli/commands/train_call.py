@@ -157,12 +157,12 @@ class TrainCall:
         return LEARNERS[self.model.detector]
 
     def check_kind(self, start: Checkpoint) -> None:
-        """Refuse to start from a detector of another kind.
+        """Refuse to start from a detector of another kind, but for one that this kind can begin with.
 
         Raises:
             UsageError: it is of another.
         """
-        if start.kind != self.model.detector:
+        if start.kind not in (self.model.detector, *self.learner.starts_from):
             raise UsageError(f"--init {self.model.init}: of the kind {start.kind}, not {self.model.detector}")
 
     def _of_epochs(self, epochs: float, images: int) -> TrainingConfig:

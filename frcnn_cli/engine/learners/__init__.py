@@ -52,6 +52,7 @@ class Learner(Protocol):
             line or a file of --config names win, and a recipe's do not.
         unused: options that mean nothing to it, by the names of their parameters, and why; naming one is an error.
         losses: names of the terms of its loss, whose sum is minimised.
+        starts_from: other kinds, whose checkpoints it can begin with; what those do not have starts anew.
     """
 
     options: type
@@ -59,11 +60,15 @@ class Learner(Protocol):
     defaults: Mapping[str, Any]
     unused: Mapping[str, str]
     losses: Sequence[str]
+    starts_from: Sequence[str]
 
     def architecture(
         self, config: ModelConfig, backbone: BackboneConfig, num_classes: int, options: Any
     ) -> Architecture:
         """What to build for a new run: as its options say, or else as suits the backbone."""
+
+    def adopt(self, architecture: Architecture) -> Architecture:
+        """What to build to begin with a model of another kind, of this architecture: one of `starts_from`."""
 
     def build(self, architecture: Architecture, dropout: float) -> nn.Module:
         """A model with random weights.

@@ -33,6 +33,7 @@ class FastRCNNLearner:
     defaults: dict[str, Any] = {}  # noqa: RUF012 (nobody writes into it)
     unused: dict[str, str] = {}  # noqa: RUF012
     losses = ("cls", "bbox")
+    starts_from: tuple[str, ...] = ()
 
     def architecture(
         self, config: ModelConfig, backbone: BackboneConfig, num_classes: int, options: Any
@@ -47,6 +48,9 @@ class FastRCNNLearner:
             neck=backbone.neck if config.neck is None else config.neck,
             class_agnostic=config.class_agnostic,
         )
+
+    def adopt(self, architecture: Architecture) -> Architecture:
+        raise NotImplementedError
 
     def build(self, architecture: Architecture, dropout: float) -> nn.Module:
         from frcnn_cli.core.model import FastRCNN

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from frcnn_cli.core.rpn.config import TRAINING, AnchorSampling
+from frcnn_cli.engine.detectors import FAST_RCNN
 from frcnn_cli.engine.learners.fast_rcnn import FastRCNNLearner
 from frcnn_cli.settings import setting
 
@@ -58,6 +59,7 @@ class FasterRCNNLearner(FastRCNNLearner):
     # Any RoI that is not foreground is background, as in the paper's code: proposals of nothing are to be unlearned.
     defaults = {"background_iou": (0.0, 0.5)}  # noqa: RUF012
     losses = ("cls", "bbox", "rpn_cls", "rpn_bbox")
+    starts_from = (FAST_RCNN,)
 
     def architecture(
         self, config: ModelConfig, backbone: BackboneConfig, num_classes: int, options: FasterOptions
@@ -67,6 +69,11 @@ class FasterRCNNLearner(FastRCNNLearner):
         own = super().architecture(config, backbone, num_classes, options)
         sizes = {"anchor_sizes": options.anchor_sizes} if options.anchor_sizes else {}
         return FasterArchitecture(**vars(own), **sizes)
+
+    def adopt(self, architecture: Architecture) -> Architecture:
+        from frcnn_cli.core.faster_rcnn import FasterArchitecture
+
+        return FasterArchitecture(**vars(architecture))
 
     def build(self, architecture: Architecture, dropout: float) -> nn.Module:
         from frcnn_cli.core.faster_rcnn import FasterRCNN
