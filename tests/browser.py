@@ -98,7 +98,7 @@ class Page:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 url = message["params"]["request"]["url"]
-                if message["params"].get("type") != "Document" and not url.startswith(("data:", "blob:")):
+                if message["params"].get("type") != "Document" and not url.startswith(("data:", "blob:", "chrome:")):
                     self._requests.append(url)
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
