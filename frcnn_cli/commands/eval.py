@@ -9,7 +9,7 @@ import click
 from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
 from frcnn_cli.commands.eval_compare import compare
-from frcnn_cli.commands.eval_options import Measure, check_measure, parse_entries
+from frcnn_cli.commands.eval_options import PAGE, Measure, check_measure, origin_of, parse_entries
 from frcnn_cli.commands.eval_tables import print_json, print_table, thresholds_of
 from frcnn_cli.commands.fields import option_group
 from frcnn_cli.commands.options import (
@@ -77,6 +77,14 @@ def eval(
             return  # process 0 has it
         for result in evaluation.results:
             write(result)
+    if measure.report:
+        from frcnn_cli.report.page import write_report
+
+        page = measure.report / PAGE
+        write_report(
+            page, dataset, evaluation, measure.metric, origin_of(model, proposals, config), progress_bar("report")
+        )
+        err.print(f"report in {page}")
     if output.output:
         err.print(f"detections of {len(dataset)} images in {output.output}")
     thresholds = thresholds_of(dataset, evaluation) if measure.thresholds else []

@@ -8,12 +8,15 @@ from typing import get_args
 
 from frcnn_cli.commands.options import ModelOptions, OutputOptions, SourceOptions, check_output
 from frcnn_cli.data.proposals import SUFFIXES, has_proposals
+from frcnn_cli.engine.detection_config import EVALUATION, EvaluationConfig
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.sources import SEARCHES
+from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import MissingFile, UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.metrics.average_precision import Metric
-from frcnn_cli.settings import setting
+from frcnn_cli.report.page import Origin
+from frcnn_cli.settings import flat, leaves, setting
 
 PAGE = "index.html"
 
@@ -108,3 +111,16 @@ def parse_entries(words: tuple[str, ...], model: ModelOptions, proposals: Source
     if model.weights and not own:
         raise UsageError(f"--weights {model.weights}: --compare names its checkpoints; add it to them")
     return entries
+
+
+def origin_of(model: ModelOptions, proposals: SourceOptions, config: EvaluationConfig) -> Origin:
+    """What a report says it is of."""
+    usual, given = flat(EVALUATION), flat(config)
+    changed = [
+        f"--{leaf.key} {given[leaf.name]}" for leaf in leaves(type(config)) if given[leaf.name] != usual[leaf.name]
+    ]
+    return Origin(
+        model="the bundled model" if model.weights is None else str(model.weights),
+        proposals=str(proposals.proposals or f"selective search, mode {proposals.mode or ProposalConfig.mode}"),
+        options=", ".join(changed),
+    )
