@@ -82,6 +82,10 @@ class Page:
         """Whether anything is wider than the page."""
         return self.run("return document.documentElement.scrollWidth > document.documentElement.clientWidth")
 
+    def faint_texts(self) -> list[str]:
+        """Texts that can hardly be read on what they stand on; see contrast.js."""
+        return self.run((Path(__file__).parent / "contrast.js").read_text())
+
     def errors(self) -> list[str]:
         """What the console has said so far that is a warning or worse."""
         self._read_logs()

@@ -61,7 +61,8 @@ def draw_images(num_images: int, draws: int = DRAWS, seed: int = 0) -> np.ndarra
 def resampled_ap(ranking: Ranking, weights: np.ndarray, metric: Metric) -> np.ndarray:
     """AP of each draw.
 
-    An image that is drawn twice brings its detections twice, one after the other: AP is that of the longer ranking.
+    An image that is drawn twice brings each of its detections twice, one after the other: AP is that of the longer
+    ranking.
 
     Args:
         ranking: of all images, of one class.

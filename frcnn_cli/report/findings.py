@@ -31,7 +31,7 @@ def findings(analysis: Analysis) -> list[str]:
         _sizes(analysis),
         _scores(analysis),
     ]
-    return [sentence for sentence in said if sentence]
+    return [sentence.replace(" %", "\N{NO-BREAK SPACE}%") for sentence in said if sentence]
 
 
 def _limit(analysis: Analysis) -> str:
@@ -79,8 +79,8 @@ def _confused(analysis: Analysis) -> str | None:
         return None
     row, column = np.unravel_index(matrix.argmax(), matrix.shape)
     return (
-        f"The most frequent confusion: {matrix[row, column]} of {count(int(objects[row]), 'object')} of the class "
-        f"{analysis.classes[row - 1]} are called {analysis.classes[column - 1]}."
+        f"The most frequent confusion: {analysis.classes[row - 1]} called {analysis.classes[column - 1]}, "
+        f"{matrix[row, column]} of {count(int(objects[row]), 'object')}."
     )
 
 
