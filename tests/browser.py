@@ -49,8 +49,9 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def emulate(self, *, dark: bool = False, media: str = "screen") -> None:
-        """What the page's media queries find: the system's theme, and ``screen`` or ``print``."""
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        """What the page's media queries find: a theme, and ``screen`` or ``print``. Nothing moves smoothly."""
+        theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        features = [theme, {"name": "prefers-reduced-motion", "value": "reduce"}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
     def find(self, css: str) -> WebElement:

@@ -57,7 +57,7 @@ class Evaluation:
     def proposal_seconds(self) -> float | None:
         """Mean an image; None where none were made."""
         seconds = [result.seconds.proposals for result in self.results]
-        return None if None in seconds else float(np.mean(seconds))
+        return None if None in seconds or not seconds else float(np.mean(seconds))
 
     @property
     def detection_seconds(self) -> float:

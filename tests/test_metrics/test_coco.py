@@ -36,7 +36,7 @@ def test_sizes_and_numbers_of_detections_by_hand():
     tenths = (7 * 67 + 3 * 34) / (10 * 101)  # recall 2/3 up to IoU 0.8, then 1/3: 67 or 34 of 101 levels
     assert summary.numbers["AP"] == pytest.approx(tenths)
     assert summary.numbers["AP50"] == summary.numbers["AP75"] == pytest.approx(67 / 101)
-    assert (summary.numbers["APs"], summary.numbers["APm"], summary.numbers["ARm"]) == (0, 1, 1)
+    assert (summary.numbers["APs"], summary.numbers["APm"], summary.numbers["ARm"]) == pytest.approx((0, 1, 1))
     assert summary.numbers["ARl"] == pytest.approx(0.7)
     assert summary.numbers["AR1"] == pytest.approx(1 / 3)
     assert summary.numbers["AR100"] == summary.numbers["AR10"] == pytest.approx((7 * 2 + 3) / 30)
