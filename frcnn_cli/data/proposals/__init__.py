@@ -24,6 +24,7 @@ from frcnn_cli.errors import UsageError
 
 _READERS = {".npz": ProposalFile, ".mat": FastRCNNProposals, ".pkl": Detectron2Proposals}
 _WRITERS = {".npz": write_npz, ".mat": write_fast_rcnn, ".pkl": write_detectron2}
+SUFFIXES = tuple(_READERS)
 
 
 class Proposals(Protocol):
