@@ -79,12 +79,16 @@ def test_eight_images_are_learnt_by_heart(tiny_dataset, tmp_path):
         dropout=0.0,
         log_every=1,
     )
-    architecture = FasterArchitecture("efficientnet_lite0", len(by_heart.classes), 4, 64, neck=32, anchor_sizes=(24, 48, 96))
+    architecture = FasterArchitecture(
+        "efficientnet_lite0", len(by_heart.classes), 4, 64, neck=32, anchor_sizes=(24, 48, 96)
+    )
     model = FasterRCNN(architecture, config.dropout)
     load_backbone_weights(model.backbone, "efficientnet_lite0", "imagenet")
     for name, parameter in model.backbone.body.named_parameters():
         parameter.requires_grad_("blocks.6." in name)
-    run = start_run(model, NORMALISATIONS["half"], by_heart, None, config, kind=KIND, options=FasterOptions(training_proposals=100))
+    run = start_run(
+        model, NORMALISATIONS["half"], by_heart, None, config, kind=KIND, options=FasterOptions(training_proposals=100)
+    )
     listener = Listener()
     train(run, by_heart, None, tmp_path, listener, workers=0)
     losses = [values["loss"] for values in listener.values]
