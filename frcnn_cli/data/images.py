@@ -91,8 +91,9 @@ class ImageHeader:
 def load_image(path: str | Path) -> np.ndarray:
     """Read an image as it is displayed.
 
-    EXIF rotation is applied. Grey, palette and CMYK images become RGB, transparent ones are laid on white,
-    16-bit grey is scaled (65535 -> 255). Of an animation, the first frame.
+    EXIF rotation is applied. Grey, palette and CMYK images become RGB, transparent ones are laid on white, 16-bit grey
+    is scaled (65535 -> 255), or as the 12 bits of a camera's sensor (4095 -> 255) where the brightest pixel is one of
+    these, from 1024 to 4095. Of an animation, the first frame.
 
     Returns:
         uint8 [H, W, 3], RGB, contiguous and writable.
@@ -282,8 +283,11 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
         bits = int(image.tag_v2.get(258, (16,))[0])  # BitsPerSample
     if bits > 16:
         raise ValueError(f"{bits}-bit grey, whose white is unknown")
+    values = np.asarray(image).astype(np.int32)
+    if bits == 16 and 2**10 <= values.max(initial=0) < 2**12:
+        bits = 12  # of microscopes, X-rays and thermal cameras; taken for 16, they would all but be black
     white = 2**bits - 1
-    values = np.asarray(image).astype(np.int32).clip(0, white)
+    values = values.clip(0, white)
     return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8)).convert("RGB")
 
 

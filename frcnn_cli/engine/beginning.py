@@ -21,6 +21,7 @@ from frcnn_cli.engine.run_files import MODEL_FILE, STATE_FILE
 from frcnn_cli.engine.run_folder import restore_run
 from frcnn_cli.engine.run_state import Run, start_run
 from frcnn_cli.engine.training_config import TrainingConfig
+from frcnn_cli.errors import DataError
 
 OUTPUTS = ("head.cls_score.", "head.bbox_pred.")
 """The layers whose outputs are a data set's classes."""
@@ -53,6 +54,8 @@ def latest_model(folder: Path) -> Checkpoint | None:
     if not (folder / STATE_FILE).exists() and not model.exists():
         return None
     latest = load_checkpoint(model)
+    if "iteration" not in latest.training:
+        raise DataError(f"{model}: not the model of a run (it does not say after which iteration it was saved)")
     return latest if (folder / STATE_FILE).exists() or latest.training["iteration"] > 0 else None
 
 

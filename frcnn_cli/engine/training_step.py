@@ -47,7 +47,9 @@ def training_step(
         values = torch.stack((loss, losses["cls"], losses["bbox"])).detach().to("cpu", torch.float64)
         if not values.isfinite().all():
             names = ", ".join(part.image_ids)
-            raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
+            raise DataError(
+                f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}; try {_advice(run)}"
+            )
         run.scaler.scale(loss).backward()
         sums += values
     processes.sum_tensor(sums)
@@ -56,3 +58,14 @@ def training_step(
     run.scaler.update()
     values = dict(zip(("loss", "loss_cls", "loss_bbox"), sums.tolist(), strict=True))
     return values | {"foreground": foreground / max(rois, 1)}
+
+
+def _advice(run: Run) -> str:
+    """What helps against a loss that is not finite, the likeliest first; a run goes on from what it has saved."""
+    config = run.config
+    advice = [f"a smaller --lr, such as {config.lr / 10:g}"]
+    if not config.schedule.warmup:
+        advice.append("--warmup 500")
+    if config.precision == "float16":
+        advice.append("--precision bfloat16")
+    return ", ".join(advice) + ", or a look at the boxes of these images"
