@@ -72,7 +72,9 @@ def test_a_folder_of_files(tmp_path, fault_of):
     assert "c" not in file
     assert fault_of(file.get, "c", 20, 9) == f"{tmp_path / 'p'}: no proposals for image c"
     (tmp_path / "none").mkdir()
-    assert fault_of(open_proposals, tmp_path / "none", (), "mcg").startswith(f"{tmp_path / 'none'}: no file of proposals")
+    assert fault_of(open_proposals, tmp_path / "none", (), "mcg").startswith(
+        f"{tmp_path / 'none'}: no file of proposals"
+    )
 
 
 def test_one_file_is_the_one_image_s(tmp_path):
