@@ -1,4 +1,4 @@
-"""`frcnn detect` on videos: a moving piece of a photograph, whose boxes are known, and the toy detector that finds it."""
+"""`frcnn detect` on videos: a moving piece of a photograph, whose boxes are known, and a toy detector that finds it."""
 
 from __future__ import annotations
 
