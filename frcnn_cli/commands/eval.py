@@ -27,6 +27,7 @@ from frcnn_cli.engine.detection_config import EvaluationConfig
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import Evaluation, evaluate_dataset
+from frcnn_cli.engine.interrupts import delayed_interrupt, stoppable
 
 
 @click.command("eval", cls=DatasetCommand)
@@ -69,8 +70,10 @@ def eval(
     source = proposal_source(proposals, dataset.records)
     detector = load_detector(model, proposals)
     first = current().rank == 0
-    with open_output(output, dataset.classes, dataset.records, split) if first else nullcontext() as write:
-        evaluation = evaluate_dataset(detector, dataset, source, metric, config, progress_bar("eval"), current())
+    writing = open_output(output, dataset.classes, dataset.records, split) if first else nullcontext()
+    with writing as write, delayed_interrupt() as interrupted:
+        track = stoppable(progress_bar("eval"), interrupted, "nothing is written; the same command begins anew")
+        evaluation = evaluate_dataset(detector, dataset, source, metric, config, track, current())
         if evaluation is None:
             return  # process 0 has it
         for result in evaluation.results:

@@ -16,7 +16,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from frcnn_cli.commands.dataset_options import ClassNames
-from frcnn_cli.commands.fields import Numbers, SettingOption
+from frcnn_cli.commands.fields import Interval, Numbers, SettingOption
 from frcnn_cli.commands.train_options import TABLES, table_of
 from frcnn_cli.engine.model_config import BUILDING
 from frcnn_cli.errors import DataError, UsageError
@@ -111,7 +111,7 @@ def write_config(path: Path, options: Sequence[click.Parameter], values: Mapping
     Args:
         path: the file.
         options: of the command.
-        values: by the names of the parameters.
+        values: by the names of the parameters; options that have none belong to another kind of detector.
 
     Raises:
         DataError: the file cannot be written.
@@ -122,7 +122,10 @@ def write_config(path: Path, options: Sequence[click.Parameter], values: Mapping
     document.add(tomlkit.nl())
     for name in TABLES:
         table = tomlkit.table()
-        for option in (option for option in options if table_of(option) == name):
+        own = [option for option in options if table_of(option) == name and option.name in values]
+        if not own:
+            continue
+        for option in own:
             key, value = option.name.replace("_", "-"), _stored(option, values)
             if value is None:
                 table.add(tomlkit.comment(f"{key}: {option.help}"))
@@ -184,6 +187,8 @@ def _form(option: click.Option) -> tuple[Callable[[Any], bool], str]:
         return lambda value: _all(value, _is_number) and len(value) == kind.arity, f"a list of {kind.arity} numbers"
     if isinstance(kind, Numbers):
         return lambda value: _is_whole(value) or _all(value, _is_whole), "a whole number or a list of them"
+    if isinstance(kind, Interval):
+        return lambda value: _is_whole(value) or _is_text(value), "a whole number or a text such as '10min'"
     if isinstance(kind, ClassNames):
         return lambda value: _all(value, _is_text), "a list of texts"
     return _is_text, "a text"

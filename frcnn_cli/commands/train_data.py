@@ -31,7 +31,8 @@ class Part:
 
     Attributes:
         dataset: without what --skip-faulty left out.
-        path: of the proposals; None if neither they nor the run's folder are named, which only --check allows.
+        path: of the proposals; None if none are needed, or if neither they nor the run's folder are named, which only
+            --check allows.
         proposals: None if they are still to be made.
         coverage: of the objects by the proposals that are there.
     """
@@ -74,6 +75,8 @@ class Part:
         Raises:
             DataError: they cannot be made, or those that another part has made there do not fit.
         """
+        if self.path is None:
+            return
         if self.proposals is None and not has_proposals(self.path):
             err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
             workers = lists.workers or default_workers()
@@ -91,6 +94,7 @@ def load_data(
     output: Path | None,
     classes: tuple[str, ...] | None = None,
     seed: int = 0,
+    needs_proposals: bool = True,
 ) -> list[Part]:
     """Read what a run learns from and, if one is named, what it is measured on, and check all of it.
 
@@ -100,6 +104,7 @@ def load_data(
         output: the run's folder, where proposals that have no other place are; None if it is not named.
         classes: of a model that is to be trained further; None: those of the first data set.
         seed: by which --val-fraction draws images.
+        needs_proposals: whether the kind of detector learns from any.
 
     Raises:
         UsageError: no or two data sets are given, or a proposal file of an unknown suffix.
@@ -122,6 +127,7 @@ def load_data(
         elif dataset is not None:
             parts.append(Part(dataset, path))
     for part in parts:
+        part.path = part.path if needs_proposals else None
         faults.extend(_open_proposals(part, lists))
     if len(parts) and not faults and not any(len(record.objects) for record in parts[0].dataset.records):
         faults.append(DataError(f"{parts[0].dataset.name}: nothing to learn from: no image has an object"))

@@ -128,8 +128,8 @@ class Machine:
     loaders: int = setting(1, "Processes that prepare batches.", table="run", least=0)
 
 
-TABLES = ("data", "model", "sampling", "images", "optimizer", "run")
-"""Of config.toml, in their order there and in --help."""
+TABLES = ("data", "model", "detector", "sampling", "images", "optimizer", "run")
+"""Of config.toml, in their order there and in --help; `detector` holds what only some kinds of detector have."""
 
 
 def table_of(param: click.Parameter) -> str | None:

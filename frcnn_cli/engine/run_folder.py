@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,17 +19,15 @@ from frcnn_cli.files import atomic_write, reading, remove_leftovers
 
 FORMAT = "frcnn-training-state"
 
-COLUMNS = (
-    "loss",
-    "loss_cls",
-    "loss_bbox",
-    "lr",
-    "foreground",
-    "iterations_per_second",
-    "images_per_second",
-    "val_mAP",
-)
-"""Of the log."""
+
+def columns(losses: Iterable[str]) -> tuple[str, ...]:
+    """Of the log, of a loss with terms of these names."""
+    terms = (f"loss_{name}" for name in losses)
+    return ("loss", *terms, "lr", "foreground", "iterations_per_second", "images_per_second", "val_mAP")
+
+
+COLUMNS = columns(("cls", "bbox"))
+"""Of Fast R-CNN's log."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Progress:
 
     Attributes:
         iteration: done so far.
-        values: the numbers of the log by name (`COLUMNS`).
+        values: the numbers of the log by name (`columns`).
         seconds_left: of training, without validation.
     """
 
@@ -116,7 +115,7 @@ class RunFolder:
         self._observer = observer
         for name in (MODEL_FILE, STATE_FILE, BEST_FILE, LOG_FILE, PLOT_FILE):
             remove_leftovers(folder / name)
-        self._log = TrainingLog(folder, COLUMNS, run.iteration, run.measured, observer.message)
+        self._log = TrainingLog(folder, columns(run.learner.losses), run.iteration, run.measured, observer.message)
 
     def save(self, run: Run) -> None:
         """Write the latest model, then the state: a model without its state is written again, not lost.

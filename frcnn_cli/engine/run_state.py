@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from frcnn_cli.core.backbones import Normalisation
-from frcnn_cli.core.model import FastRCNN, fold_target_normalisation
+from frcnn_cli.core.model import fold_target_normalisation
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.averaging import WeightAverage
-from frcnn_cli.engine.batches import target_statistics
 from frcnn_cli.engine.checkpoint import Checkpoint
+from frcnn_cli.engine.detectors import FAST_RCNN
 from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.learners import LEARNERS, NO_OPTIONS, Learner
 from frcnn_cli.engine.optimizer import build_optimizer, build_scaler
 from frcnn_cli.engine.state_checks import check_optimizer, check_state
 from frcnn_cli.engine.training_config import TrainingConfig
@@ -45,6 +46,8 @@ class Run:
         last_map: the latest.
         measured: the iteration it was measured after; 0 for never.
         window: sums over the iterations since the last row of the log, by name.
+        kind: of detector, a name of `LEARNERS`.
+        options: the kind's own, an instance of its learner's `options`.
         notes: more to write into the checkpoint, such as where the first weights are from.
         optimizer: None until the run is on its device, as are these: the scaler of the loss, which does nothing but in
             float16; the average of the weights, which stays None where the latest are the ones to save.
@@ -52,7 +55,7 @@ class Run:
         average: see `optimizer`.
     """
 
-    model: FastRCNN
+    model: nn.Module
     classes: tuple[str, ...]
     normalisation: Normalisation
     config: TrainingConfig
@@ -63,6 +66,8 @@ class Run:
     last_map: float = -1.0
     measured: int = 0
     window: dict[str, float] = field(default_factory=dict)
+    kind: str = FAST_RCNN
+    options: Any = NO_OPTIONS
     notes: dict[str, Any] = field(default_factory=dict)
     optimizer: torch.optim.Optimizer | None = None
     scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
@@ -73,7 +78,7 @@ class Run:
     def to(self, device: torch.device, processes: Processes = ALONE) -> None:
         """Move the model to where it learns, and make what updates it: new, or as a loaded state has it."""
         self.model.to(device=device, memory_format=torch.channels_last)
-        self.model.backbone.freeze()
+        self.learner.freeze(self.model)
         # Another kind of CPU may have drawn other last bits.
         processes.copy_from_first(self.model.state_dict().values())
         self.optimizer = build_optimizer(self.model, self.config)
@@ -131,6 +136,16 @@ class Run:
         self._loaded |= {name: state.get(name) for name in ("scaler", "average", "cuda_rng")}
 
     @property
+    def learner(self) -> Learner:
+        """How the kind learns."""
+        return LEARNERS[self.kind]
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """A context in which the model computes in the run's precision."""
+        precision = getattr(torch, self.config.precision)
+        return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+    @property
     def new(self) -> bool:
         """Whether there is no state to go on from; asked before `to`."""
         return self._loaded is None
@@ -151,6 +166,7 @@ class Run:
         state.update({f"head.bbox_pred.{name}": value for name, value in folded.state_dict().items()})
         training = {
             **asdict(self.config),
+            **asdict(self.options),
             **self.notes,
             "iteration": self.iteration,
             "target_mean": self.target_mean.tolist(),
@@ -166,6 +182,7 @@ class Run:
             self.config.scales.long_side,
             training,
             state,
+            self.kind,
         )
 
 
@@ -176,19 +193,19 @@ def not_the_state(path: Path | None, error: Exception) -> DataError:
 
 
 def start_run(
-    model: FastRCNN,
+    model: nn.Module,
     normalisation: Normalisation,
     dataset: Dataset,
-    proposals: Proposals,
+    proposals: Proposals | None,
     config: TrainingConfig,
     notes: dict[str, Any] | None = None,
+    kind: str = FAST_RCNN,
+    options: Any = NO_OPTIONS,
 ) -> Run:
     """A run at iteration 0; the regression targets' mean and spread are measured over the data set, if wanted.
 
     Raises:
         DataError: no image has an object, or proposals are missing.
     """
-    mean, std = target_statistics(dataset.records, proposals, config.sampling.foreground_iou)
-    if not config.normalise_targets:
-        mean, std = torch.zeros(4), torch.ones(4)
-    return Run(model, dataset.classes, normalisation, config, mean, std, notes=notes or {})
+    mean, std = LEARNERS[kind].target_statistics(dataset, proposals, config)
+    return Run(model, dataset.classes, normalisation, config, mean, std, kind=kind, options=options, notes=notes or {})

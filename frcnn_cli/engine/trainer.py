@@ -1,4 +1,4 @@
-"""Training (paper, section 2.3): one stage, one loss, every layer from the frozen first stages up."""
+"""Training by mini-batches (paper, section 2.3), of any kind of detector: what differs is in `engine.learners`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import torch
 
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
-from frcnn_cli.engine.batches import Batch, TrainingBatches, derived_seed
+from frcnn_cli.engine.batches import Batch, derived_seed
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.interrupts import Interruption, delayed_interrupt, signals_for
+from frcnn_cli.engine.interrupts import Interruption, delayed_interrupt
 from frcnn_cli.engine.loading import prepared_batches
 from frcnn_cli.engine.optimizer import set_learning_rate
 from frcnn_cli.engine.run_folder import Observer, Progress, Recorder, RunFolder, Silent
 from frcnn_cli.engine.run_state import Run
+from frcnn_cli.engine.training_config import save_interval
 from frcnn_cli.engine.training_log import Window
 from frcnn_cli.engine.training_step import training_step
-from frcnn_cli.errors import DataError, Interrupted
+from frcnn_cli.errors import DataError, Interrupted, signal_of
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Validation:
     """What to measure a run on."""
 
     dataset: Dataset
-    proposals: Proposals
+    proposals: Proposals | None
 
 
 def train(
     run: Run,
     dataset: Dataset,
-    proposals: Proposals,
+    proposals: Proposals | None,
     output: Path,
     observer: Observer,
     validation: Validation | None = None,
@@ -52,7 +53,7 @@ def train(
     Args:
         run: changed as it goes.
         dataset: to learn from.
-        proposals: of its images.
+        proposals: of its images; None where the kind of detector needs none.
         output: the run's folder.
         observer: hears of losses and events.
         validation: measured every `eval_every` iterations and at the end; None for never.
@@ -69,11 +70,12 @@ def train(
     folder = RunFolder(output, run, observer) if processes.rank == 0 else Silent()
     try:
         trainer = Trainer(run, dataset, proposals, folder, validation, torch.device(device), processes)
-        with delayed_interrupt(signals_for(processes)) as interrupted:
+        with delayed_interrupt() as interrupted:
             trainer.train(interrupted, workers)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         where = f"stopped at once in iteration {run.iteration + 1} of {run.config.iterations}"
-        raise Interrupted(f"{where}; what was saved before is in {output}") from None
+        lines = [*filter(None, [getattr(stop, "why", "")]), where, f"what was saved before is in {output}"]
+        raise Interrupted("; ".join(lines), signal_of(stop)) from None
     except Stopped:
         where = f"stopped after iteration {run.iteration} of {run.config.iterations}"
         raise Interrupted(f"{where}; all is saved in {output}", interrupted.signal) from None
@@ -92,7 +94,7 @@ class Trainer:
         self,
         run: Run,
         dataset: Dataset,
-        proposals: Proposals,
+        proposals: Proposals | None,
         folder: Recorder,
         validation: Validation | None,
         device: torch.device,
@@ -105,20 +107,9 @@ class Trainer:
         self.processes = processes
         self.new = run.new
         run.to(device, processes)
-        config = run.config
-        self.batches = TrainingBatches(
-            dataset.records,
-            proposals,
-            run.normalisation,
-            config.sampling,
-            config.scales,
-            config.flip_probability,
-            config.seed,
-            config.colour_jitter,
-            config.balance,
-            processes,
-        )
+        self.batches = run.learner.batches(run, dataset, proposals, processes)
         self.window = Window(run.window)
+        self.saved = time.monotonic()
 
     def train(self, interrupted: Interruption, workers: int) -> None:
         """Go on to the last iteration, or until `interrupted` is set."""
@@ -179,8 +170,9 @@ class Trainer:
         """
         to_be_measured = self._to_be_measured()
         stopped = self.processes.any(interrupted.is_set())
-        if stopped or to_be_measured or self._every(self.run.config.checkpoint_every):
+        if stopped or to_be_measured or self._to_be_saved():
             self.folder.save(self.run)
+            self.saved = time.monotonic()
         if stopped:
             self.processes.wait()  # process 0 saves
             raise Stopped
@@ -188,6 +180,11 @@ class Trainer:
             self._measure(interrupted)
             if not self._last:
                 self.folder.draw_curves()
+
+    def _to_be_saved(self) -> bool:
+        """Whether so many iterations are done, or minutes over; each process asks its own clock, and one saves."""
+        iterations, seconds = save_interval(self.run.config.checkpoint_every)
+        return self._every(iterations) or bool(seconds and time.monotonic() - self.saved >= seconds)
 
     def _to_be_measured(self) -> bool:
         """Whether validation is due after the latest iteration, and was not done yet."""
