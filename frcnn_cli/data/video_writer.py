@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from frcnn_cli.data.videos import quiet
 from frcnn_cli.files import atomic_write, check_writable
 
 TICKS = 90_000
@@ -91,6 +92,7 @@ def _h264(path: Path, fps: float, width: int, height: int) -> Iterator[AddFrame]
 
 @contextmanager
 def _mpeg4(path: Path, fps: float, width: int, height: int) -> Iterator[AddFrame]:
+    quiet()
     with TemporaryDirectory() as folder:
         film = Path(folder) / "video.mp4"  # OpenCV knows by the suffix what to write, and takes no name but text
         writer = cv2.VideoWriter(os.fspath(film), cv2.VideoWriter_fourcc(*"mp4v"), fps, (width, height))

@@ -164,7 +164,8 @@ def detect_image(
     Raises:
         DataError: the source has no proposals that fit the image.
     """
-    source = SearchSource() if source is None else source
+    if source is None and detector.engine.needs_proposals:
+        source = SearchSource()
     engine, height, width = detector.engine, *image.shape[:2]
     start = time.perf_counter()
     boxes = source.boxes(image, image_id) if engine.needs_proposals else None
