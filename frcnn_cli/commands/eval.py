@@ -26,6 +26,7 @@ from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.interrupts import delayed_interrupt, stoppable
+from frcnn_cli.replacing import check_replaced
 
 
 @click.command("eval", cls=DatasetCommand)
@@ -61,6 +62,7 @@ def eval(
     frcnn eval --voc VOCdevkit/VOC2007 --split test --output results
     """
     check_measure(measure, compared, output)
+    check_replaced([measure.report and measure.report / PAGE], output.force)
     find_model(model.weights)
     check_source(proposals)
     entries = parse_entries(compared, model, proposals)
