@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES, ProposalSource
 from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, ProposalConfig, SearchSource
 from frcnn_cli.errors import MissingFile, UsageError
+from frcnn_cli.files import writing_alone
+from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import setting
 
 
@@ -121,7 +123,8 @@ def check_source(options: SourceOptions) -> None:
     if options.proposals is None:
         if options.layout:
             raise UsageError(f"--proposal-layout {options.layout}: of which file? give --proposals too")
-        ProposalConfig(**options.making).search()
+        if {"search_size", "smallest"} & options.making.keys():  # whether the search knows them: it is imported to ask
+            ProposalConfig(**options.making).search()
         return
     for name, value in options.making.items():
         option = f"--{name.replace('_', '-')} {value}"
@@ -183,6 +186,7 @@ class OutputOptions:
         as_json: print JSON on stdout.
         output: a file or folder to write.
         format: a name of `WRITERS`; None for what `output` ends in, or VOC's folder.
+        force: replace what is there and not ours.
     """
 
     as_json: bool = setting(False, "Print JSON on stdout, and nothing else there.", option="json")
@@ -192,21 +196,24 @@ class OutputOptions:
     format: str | None = setting(
         None, "The format of --output.", choices=WRITERS, shown_default="what PATH ends in; voc for a folder"
     )
+    force: bool = setting(False, "Replace files that are there already and were not written by this program.")
 
 
 def check_output(options: OutputOptions) -> None:
-    """Refuse a format of nothing.
+    """Refuse a format of nothing, and to replace somebody else's file.
 
     Raises:
-        UsageError: there is a format, but nothing to write.
+        UsageError: there is a format, but nothing to write; or a file is there that this program did not write.
     """
     if options.format and not options.output:
         raise UsageError(f"--format {options.format}: where to? give --output too")
+    check_replaced([options.output], options.force)
 
 
+@contextmanager
 def open_output(
     options: OutputOptions, classes: tuple[str, ...], images: Sequence[Item], split: str = "test"
-) -> AbstractContextManager[Callable[[ImageResult], object]]:
+) -> Iterator[Callable[[ImageResult], object]]:
     """Open what the options name, as `Writer` says; without an output, a function that does nothing.
 
     Args:
@@ -216,7 +223,9 @@ def open_output(
         split: see `classes`.
     """
     if options.output is None:
-        return nullcontext(lambda result: None)
+        yield lambda result: None
+        return
     ending = options.output.suffix.removeprefix(".")
     name = options.format or (ending if ending in WRITERS else "voc")
-    return WRITERS[name](Target(options.output, classes, images, split))
+    with writing_alone(options.output), WRITERS[name](Target(options.output, classes, images, split)) as write:
+        yield write

@@ -28,6 +28,7 @@ from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, MissingFile, UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.metrics.proposal_recall import Coverage
+from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import leaves, setting
 from proposals import MODES
 
@@ -47,6 +48,7 @@ class ReportOptions:
         as_json: print that as JSON.
         plot: where to draw it.
         save_dir: where to write pictures.
+        force: replace what is there and not ours.
     """
 
     proposals: Path | None = setting(None, "Measure, draw or convert these proposals; none are made.", metavar="FILE")
@@ -56,6 +58,7 @@ class ReportOptions:
     as_json: bool = setting(False, "Print JSON on stdout, and nothing else there.", option="json")
     plot: Path | None = setting(None, "Draw the figures of --recall.", metavar="FILE.png")
     save_dir: Path | None = setting(None, "Write pictures of the segments and the best boxes.", metavar="DIR")
+    force: bool = setting(False, "Replace files that are there already and were not written by this program.")
 
 
 def check_report(report: ReportOptions, output: Path | None, dataset_given: bool) -> None:
@@ -99,6 +102,7 @@ def check_report(report: ReportOptions, output: Path | None, dataset_given: bool
                 check_writable(file)
         except DataError as error:
             raise UsageError(f"{name} {error}") from error
+    check_replaced([output, report.plot], report.force)
 
 
 def only_converts(report: ReportOptions, output: Path | None) -> bool:
@@ -111,9 +115,10 @@ def check_pictures(report: ReportOptions, items: Sequence[Item]) -> None:
 
     Raises:
         DataError: --save-dir is the images' own folder.
+        UsageError: there are files in it that this program did not write.
     """
     if report.save_dir:
-        picture_paths([item.path for item in items], report.save_dir)
+        picture_paths([item.path for item in items], report.save_dir, force=report.force)
 
 
 def make_report(
@@ -250,7 +255,7 @@ def save_pictures(items: Sequence[Item], classes: Sequence[str], file: Proposals
     from frcnn_cli.drawing.proposals import draw_best_proposals, draw_first_proposals, draw_segments, together
     from proposals import segments  # compiled, which no other report waits for
 
-    targets = picture_paths([item.path for item in items], folder)
+    targets = picture_paths([item.path for item in items], folder, force=True)  # checked before
     for item in progress_bar("pictures")(items):
         image = load_image(item.path)
         boxes = file.get(item.id, width=image.shape[1], height=image.shape[0])

@@ -42,7 +42,7 @@ def plot_coverage(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={"Software": "frcnn"})
 
 
 def _draw(axes: Axes, coverage: Coverage, line: str, whose: str) -> None:
