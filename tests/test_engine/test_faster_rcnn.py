@@ -142,7 +142,7 @@ def test_the_head_s_loss_is_fast_rcnn_s_of_the_rois_drawn(model, scenes):
     expected = multi_task_loss(*model(images, rois), labels, deltas / STD)
     for name in ("cls", "bbox"):
         torch.testing.assert_close(losses[name], expected[name])
-    assert all(float(losses[name]) > 0 for name in LOSSES)
+    assert all(losses[name].detach() > 0 for name in LOSSES)
 
 
 def test_parts_of_a_batch_add_up_to_the_whole(model, scenes):
@@ -274,7 +274,7 @@ def new_run(tiny_dataset):
     def make(seed: int = 0, **changes) -> Run:
         torch.manual_seed(seed)
         model = FasterRCNN(replace(SMALL, num_classes=len(tiny_dataset.classes)), dropout=0.5)
-        options = FasterOptions(sampling=SAMPLING.anchors, training_proposals=50)
+        options = FasterOptions(anchor_sampling=SAMPLING.anchors, training_proposals=50)
         return start_run(
             model,
             NORMALISATIONS["imagenet"],
