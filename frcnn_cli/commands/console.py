@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.text import Text
 
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.progress import Track
+from frcnn_cli.text import visible
 
 T = TypeVar("T")
 
@@ -16,8 +19,25 @@ _quiet = current().rank > 0  # of several processes, the first is heard
 _AS_IT_IS = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True, "quiet": _quiet}
 """What is printed holds names that people have chosen: brackets and colons in them are part of the name."""
 
-out = Console(**_AS_IT_IS)
-err = Console(stderr=True, **_AS_IT_IS)
+
+class PlainConsole(Console):
+    """Prints text as it is, but for what a terminal would obey: see `visible`."""
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        return super().render_str(visible(text), **style)
+
+
+out = PlainConsole(**_AS_IT_IS)
+err = PlainConsole(stderr=True, **_AS_IT_IS)
+
+
+@contextmanager
+def above_bars() -> Iterator[None]:
+    """Print in the block without disturbing a bar on the same terminal."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode() if err.is_terminal else nullcontext():
+        yield
 
 
 def progress_bar(description: str, unit: str = "image") -> Track:

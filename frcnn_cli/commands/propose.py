@@ -11,6 +11,7 @@ from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
 from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.commands.options import SHARD, default_workers
+from frcnn_cli.commands.propose_network import NetworkOptions, check_network, making
 from frcnn_cli.commands.propose_report import (
     ReportOptions,
     check_pictures,
@@ -22,6 +23,7 @@ from frcnn_cli.data.images import distinct_names, find_images, image_size, left_
 from frcnn_cli.data.items import ImageFile, Item, coco_ids
 from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
+from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.proposer import propose_images
@@ -35,6 +37,7 @@ from frcnn_cli.errors import UsageError
 @click.option("--shard", type=SHARD, metavar="I/N", help="Make the I-th of N parts only, into a file of its own.")
 @click.option("--split", default="trainval", show_default=True, help=f"The list of {format_flags(with_lists)} to read.")
 @option_group(ProposalConfig, "config")
+@option_group(NetworkOptions, "learned")
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -51,9 +54,10 @@ def propose(
     shard: Shard | None,
     split: str,
     config: ProposalConfig,
+    learned: NetworkOptions,
     workers: int,
 ) -> None:
-    """Propose regions by selective search, keep them in a file, and say how good they are.
+    """Propose regions by selective search, or by a network, keep them in a file, and say how good they are.
 
     The images are files and folders, or a split of a data set. An interrupted run goes on when the same command is
     given again. A proposal's coordinates are xyxy in pixels from the image's corner; the best come first.
@@ -72,6 +76,7 @@ def propose(
     frcnn propose holiday/ -o holiday.npz
     frcnn propose --voc VOCdevkit/VOC2007 --split trainval -o voc07.npz
     frcnn propose --proposals voc07.npz -o voc07.pkl
+    frcnn propose --voc VOCdevkit/VOC2007 --split test --network faster/model.safetensors -o learned.npz
     frcnn propose --voc VOCdevkit/VOC2007 --split trainval --proposals voc07.npz --recall --plot recall.png
     """
     if output:
@@ -79,6 +84,7 @@ def propose(
     if shard:
         output = _shard_path(output, shard)
     check_report(report, output, data.given)
+    check_network(learned)
     if bool(images_or_folders) == data.given and (data.given or not only_converts(report, output)):
         raise UsageError(f"give images or folders, or a data set by {format_flags()}")
     dataset = data.load(split, shard=shard) if data.given else None
@@ -90,11 +96,11 @@ def propose(
         items = shard.part(items)
     check_pictures(report, items)
     if output and not report.proposals:
-        make_proposals(items, output, config, workers)
+        make_proposals(items, output, making(learned, config), workers)
     if current().rank > 0:
         return  # what else there is to do, process 0 does
     if output and report.proposals:
-        _convert(report.proposals, output, items)
+        _convert(report, output, items)
     make_report(report, items, dataset, output, config)
 
 
@@ -106,10 +112,13 @@ def _shard_path(output: Path | None, shard: Shard) -> Path:
     return shard.path(output)
 
 
-def _convert(source: Path, output: Path, items: list[Item]) -> None:
+def _convert(report: ReportOptions, output: Path, items: list[Item]) -> None:
     sizes = {item.id: image_size(item.path) for item in items}
-    boxes = convert_proposals(open_proposals(source, items), output, sizes or None, coco_ids(items))
-    err.print(f"{output}: {boxes} boxes of {source}")
+    source = open_proposals(report.proposals, items, report.layout)
+    for line in told_of_changes(source, items):
+        err.print(line)
+    boxes = convert_proposals(source, output, sizes or None, coco_ids(items))
+    err.print(f"{output}: {boxes} boxes of {source.path}")
 
 
 def make_proposals(items: list[Item], output: Path, config: ProposalConfig, workers: int) -> None:
@@ -120,5 +129,5 @@ def make_proposals(items: list[Item], output: Path, config: ProposalConfig, work
     count = len(items)
     err.print(
         f"{output}: {boxes} boxes of {count} image{'s' * (count != 1)}, {boxes / max(count, 1):.0f} an image "
-        f"({config.mode}, seed {config.seed}), in {seconds:.1f} s"
+        f"({config.summary}), in {seconds:.1f} s"
     )

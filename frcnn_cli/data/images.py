@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from frcnn_cli.errors import DataError
+from frcnn_cli.errors import DataError, ran_out_of_memory
 from frcnn_cli.files import atomic_write, reading, reason
 
 IMAGE_FORMATS = {
@@ -62,6 +63,9 @@ files Pillow would open the preview, which is another picture."""
 
 _TOO_OLD = "not read by this version of Pillow; pip install --upgrade pillow"
 
+BAND = 2**22
+"""Pixels that are taken over from Pillow at a time."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -91,8 +95,9 @@ class ImageHeader:
 def load_image(path: str | Path) -> np.ndarray:
     """Read an image as it is displayed.
 
-    EXIF rotation is applied. Grey, palette and CMYK images become RGB, transparent ones are laid on white,
-    16-bit grey is scaled (65535 -> 255). Of an animation, the first frame.
+    EXIF rotation is applied. Grey, palette and CMYK images become RGB, transparent ones are laid on white, 16-bit grey
+    is scaled (65535 -> 255), or as the 12 bits of a camera's sensor (4095 -> 255) where the brightest pixel is one of
+    these, from 1024 to 4095. Of an animation, the first frame.
 
     Returns:
         uint8 [H, W, 3], RGB, contiguous and writable.
@@ -106,7 +111,7 @@ def load_image(path: str | Path) -> np.ndarray:
         # Pillow turns a TIFF itself while loading.
         operation = _UPRIGHT.get(orientation) if image.format != "TIFF" else None
         rgb = _to_rgb(image)
-        return np.array(rgb if operation is None else rgb.transpose(operation), dtype=np.uint8, order="C")
+        return _as_array(rgb if operation is None else rgb.transpose(operation))
 
 
 def read_header(path: str | Path) -> ImageHeader:
@@ -157,12 +162,17 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def left_out(paths: Sequence[str | Path]) -> list[str]:
-    """What `find_images` leaves out of folders although it looks like an image, one line a kind: the first, and why."""
+def left_out(paths: Sequence[str | Path], read: Collection[str] = ()) -> list[str]:
+    """What `find_images` leaves out of folders although it looks like an image, one line a kind: the first, and why.
+
+    Args:
+        paths: of folders and files.
+        read: suffixes that somebody else reads.
+    """
     found: dict[str, list[Path]] = {}
     for folder in filter(os.path.isdir, paths):
         for path, obstacle in _images_of_folder(Path(folder)):
-            if obstacle is not None:
+            if obstacle is not None and path.suffix.lower() not in read:
                 found.setdefault(obstacle, []).append(path)
     return [
         f"{images[0]}{f' and {len(images) - 1} more' if len(images) > 1 else ''}: left out ({obstacle})"
@@ -193,7 +203,9 @@ def save_image(path: str | Path, rgb: np.ndarray) -> None:
     if image_format is None or image_format not in Image.SAVE:
         raise DataError(f"{path}: {path.suffix or 'no suffix'} is not an image format that can be written")
     # Fine coloured lines on a picture suffer from JPEG's usual quality and colour subsampling.
-    options = {"quality": 95, "subsampling": 0} if image_format == "JPEG" else {}
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if image_format == "JPEG" else {}
+    options["exif"] = Image.Exif()
+    options["exif"][ExifTags.Base.Software] = "frcnn"  # by which a picture is known as ours
     with atomic_write(path) as temporary:
         Image.fromarray(np.ascontiguousarray(rgb, dtype=np.uint8)).save(temporary, image_format, **options)
 
@@ -246,6 +258,8 @@ def _image_fault(path: str | Path, error: Exception) -> str:
         return f"not an image that can be read ({_obstacle(path) or 'unknown format'})"
     if isinstance(error, Image.DecompressionBombError):
         return f"not an image that can be read (more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels)"
+    if ran_out_of_memory(error):
+        return "too large for the memory that is left"
     if "truncated" in str(error).lower():
         return "truncated image"
     return f"not an image that can be read ({reason(error)})"
@@ -268,7 +282,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _as_array(rgb: Image.Image) -> np.ndarray:
+    """uint8 [H, W, 3]; of a large image band by band, as Pillow makes two more copies of what it hands out."""
+    width, height = rgb.size
+    array = np.empty((height, width, 3), np.uint8)
+    rows = max(BAND // width, 1)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        array[top:bottom] = np.asarray(rgb.crop((0, top, width, bottom)) if rows < height else rgb)
+    return array
 
 
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
@@ -277,8 +302,11 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
         bits = int(image.tag_v2.get(258, (16,))[0])  # BitsPerSample
     if bits > 16:
         raise ValueError(f"{bits}-bit grey, whose white is unknown")
+    values = np.asarray(image).astype(np.int32)
+    if bits == 16 and 2**10 <= values.max(initial=0) < 2**12:
+        bits = 12  # of microscopes, X-rays and thermal cameras; taken for 16, they would all but be black
     white = 2**bits - 1
-    values = np.asarray(image).astype(np.int32).clip(0, white)
+    values = values.clip(0, white)
     return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8)).convert("RGB")
 
 
@@ -287,10 +315,10 @@ def _images_of_folder(folder: Path) -> list[tuple[Path, str | None]]:
     suffixes = IMAGE_SUFFIXES | NO_IMAGES.keys()
     # A leading dot also marks the shadow files (._photo.jpg) some systems leave on shared disks.
     visible = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith("."))
-    return [(path, _obstacle(path)) for path in sorted(filter(Path.is_file, visible), key=_natural_key)]
+    return [(path, _obstacle(path)) for path in sorted(filter(Path.is_file, visible), key=natural_key)]
 
 
-def _natural_key(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:
+def natural_key(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:
     """Order digits by value, letters without case; the exact name settles what is then equal."""
     return [
         ([(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name.lower())], name)

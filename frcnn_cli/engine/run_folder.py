@@ -11,10 +11,11 @@ import torch
 
 from frcnn_cli.engine.checkpoint import save_checkpoint
 from frcnn_cli.engine.run_files import BEST_FILE, LOG_FILE, MODEL_FILE, PLOT_FILE, STATE_FILE
-from frcnn_cli.engine.run_state import Run
+from frcnn_cli.engine.run_state import Run, not_the_state
+from frcnn_cli.engine.state_checks import check_archive
 from frcnn_cli.engine.training_log import TrainingLog, draw_curves
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, remove_leftovers
+from frcnn_cli.files import atomic_write, reading, remove_leftovers
 
 FORMAT = "frcnn-training-state"
 
@@ -163,12 +164,17 @@ def restore_run(run: Run, folder: Path) -> None:
         DataError: there is nothing to go on from, or it is of another model.
     """
     path = folder / STATE_FILE
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: no such file; there is no run to resume in {folder}")
+    with reading(path):
+        size = path.stat().st_size
     try:
+        if not size:
+            raise EOFError("it is empty")
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
             raise KeyError("format")
-        run.load_state_dict(state)
+        run.load_state_dict(state, path)
     except Exception as error:
-        raise DataError(f"{path}: not the state of this run ({type(error).__name__})") from error
+        raise not_the_state(path, error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,10 @@ from frcnn_cli.engine.detectors import FAST_RCNN
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.learners import LEARNERS, NO_OPTIONS, Learner
 from frcnn_cli.engine.optimizer import build_optimizer, build_scaler
+from frcnn_cli.engine.state_checks import check_optimizer, check_state
 from frcnn_cli.engine.training_config import TrainingConfig
+from frcnn_cli.errors import DataError
+from frcnn_cli.files import reason
 
 VALUES = ("iteration", "best_map", "last_map", "measured", "window", "target_mean", "target_std")
 """Attributes of a run that are part of its state as they are."""
@@ -69,6 +73,7 @@ class Run:
     scaler: GradScaler = field(default_factory=lambda: GradScaler("cpu", enabled=False))
     average: WeightAverage | None = None
     _loaded: dict[str, Any] | None = field(default=None, repr=False)
+    _origin: Path | None = field(default=None, repr=False)
 
     def to(self, device: torch.device, processes: Processes = ALONE) -> None:
         """Move the model to where it learns, and make what updates it: new, or as a loaded state has it."""
@@ -82,13 +87,22 @@ class Run:
         if self._loaded is None:
             torch.manual_seed(self.config.seed)
             return
-        for name, part in self._parts().items():
-            if self._loaded.get(name):
-                part.load_state_dict(self._loaded[name])
-        torch.set_rng_state(self._loaded["rng"])
-        if self._loaded.get("cuda_rng") is not None and device.type == "cuda":
-            torch.cuda.set_rng_state(self._loaded["cuda_rng"], device)
+        try:
+            self._take_over(self._loaded, device)
+        except Exception as error:  # whatever numbers that are none lead the parts to
+            raise not_the_state(self._origin, error) from error
         self._loaded = None
+
+    def _take_over(self, state: dict[str, Any], device: torch.device) -> None:
+        """Load what belongs to a device."""
+        groups = [dict(group) for group in self.optimizer.param_groups]
+        for name, part in self._parts().items():
+            if state.get(name):
+                part.load_state_dict(state[name])
+        check_optimizer(self.optimizer, groups)
+        torch.set_rng_state(state["rng"])
+        if state.get("cuda_rng") is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"], device)
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on from here; the run is on its device."""
@@ -101,15 +115,20 @@ class Run:
             "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], origin: Path | None = None) -> None:
         """Put the run back to where `state_dict` left it. What belongs to a device waits for `to`.
 
+        Args:
+            state: as `state_dict` made it.
+            origin: the file that it is from, for messages.
+
         Raises:
-            KeyError: a part is missing.
-            RuntimeError: it is the state of another model.
+            KeyError, TypeError, ValueError: it is the state of another model, or none at all.
         """
         # Of states that earlier versions saved, some have no window, and none knows when it was measured.
         state = {"measured": state["iteration"], "window": {}, **state}
+        check_state(state, self.model, self.config.iterations)
+        self._origin = origin
         self.model.load_state_dict(state["model"])
         for name in VALUES:
             setattr(self, name, state[name])
@@ -165,6 +184,12 @@ class Run:
             state,
             self.kind,
         )
+
+
+def not_the_state(path: Path | None, error: Exception) -> DataError:
+    """The fault of a file that is not the state of a run."""
+    text = reason(error) if isinstance(error, (TypeError, ValueError)) else type(error).__name__
+    return DataError(f"{path}: not the state of this run ({text})")
 
 
 def start_run(
