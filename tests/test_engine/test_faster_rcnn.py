@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.faster_rcnn import (
-    LOSSES,
-    TARGET_STD,
     FasterArchitecture,
     FasterRCNN,
-    JointSampling,
-    Scene,
-    joint_losses,
 )
-from frcnn_cli.core.losses import multi_task_loss
-from frcnn_cli.core.model import Architecture
-from frcnn_cli.core.rpn.anchors import inside
-from frcnn_cli.core.rpn.config import DETECTION, TRAINING, AnchorSampling
-from frcnn_cli.core.rpn.losses import anchor_loss
-from frcnn_cli.core.rpn.targets import sample_anchors
 from frcnn_cli.core.sampling_config import SamplingConfig
-from frcnn_cli.data.images import load_image
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
-from frcnn_cli.engine.batches import TrainingBatches
-from frcnn_cli.engine.checkpoint import load_checkpoint
-from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import Detector
-from frcnn_cli.engine.detectors import DETECTORS
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.learners import LEARNERS
 from frcnn_cli.engine.learners.faster_rcnn import FasterOptions
 from frcnn_cli.engine.run_state import start_run
-from frcnn_cli.engine.scene_batches import SceneBatches
 from frcnn_cli.engine.trainer import train
 from frcnn_cli.engine.training_config import Scales, Schedule, TrainingConfig
 
