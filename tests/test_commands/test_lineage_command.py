@@ -6,14 +6,16 @@ import json
 
 import pytest
 
-from frcnn_cli.engine.lineage.figures import FigureFile, Figures, Test
+from frcnn_cli.engine.lineage.figures import FigureFile, Figures, Trial
 from frcnn_cli.engine.lineage.subset import draw_images
 from frcnn_cli.engine.lineage.table import as_markdown, rows
 from frcnn_cli.errors import UsageError
 
 STAGES = {"finetune": {"seconds": 90.0, "cpu": 60.0}, "svm": {"seconds": 30.0, "cpu": 20.0}}
-RCNN = Figures("rcnn", STAGES, 5_000_000, Test(0.4, 3.0, 2.0))
-FAST = Figures("fast-rcnn", {"training": {"seconds": 20.0, "cpu": 16.0}}, 0, Test(0.5, 0.2, 0.1), Test(0.49, 0.1, 0.05))
+RCNN = Figures("rcnn", STAGES, 5_000_000, Trial(0.4, 3.0, 2.0))
+FAST = Figures(
+    "fast-rcnn", {"training": {"seconds": 20.0, "cpu": 16.0}}, 0, Trial(0.5, 0.2, 0.1), Trial(0.49, 0.1, 0.05)
+)
 
 
 def cells(section: int, name: str) -> list[str]:
