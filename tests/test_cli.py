@@ -53,7 +53,7 @@ def test_no_command_shows_the_help(run_frcnn):
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["find"], "no such command 'find'; there are propose, train, compress-svd, detect, eval, explain"),
+        (["find"], "no such command 'find'; there are propose, train, compress-svd, detect, eval, lineage, explain"),
         (["--nonsense"], "No such option"),
         (["detect"], "Missing argument 'IMAGE...'"),
         (["detect", "a.jpg", "--colour"], "No such option"),
@@ -138,6 +138,7 @@ HEAVY = ("torch", "torchvision", "timm", "numba")
 """What takes seconds to import; nothing that computes with none of them waits for any."""
 
 AT_ONCE = {
+    "lineage": [["--voc", "gone", "-o", "run"], ["--voc", "DATA", "--split", "gone", "-o", "run"]],
     "propose": [
         ["gone.jpg", "-o", "p.npz"],
         ["--voc", "gone", "-o", "p.npz"],
