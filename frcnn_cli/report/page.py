@@ -14,12 +14,16 @@ from frcnn_cli.files import atomic_write
 from frcnn_cli.metrics.average_precision import Metric
 from frcnn_cli.metrics.error_kinds import ERRORS
 from frcnn_cli.progress import Track, silent
-from frcnn_cli.report import sections
 from frcnn_cli.report.analysis import LEAST_SCORE, Analysis, analyse
 from frcnn_cli.report.cases import worst_cases
+from frcnn_cli.report.classes import classes, curves
+from frcnn_cli.report.errors import confusion, errors
 from frcnn_cli.report.findings import findings
+from frcnn_cli.report.layout import section
 from frcnn_cli.report.markup import Markup, json_script, tag
+from frcnn_cli.report.objects import missed, proposals
 from frcnn_cli.report.pictures import pictures_of
+from frcnn_cli.report.times import tiles, times
 from frcnn_cli.report.words import KINDS, METRICS, count, percent
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -66,13 +70,13 @@ def page(analysis: Analysis, origin: Origin, track: Track = silent) -> str:
     """The whole page as text."""
     pictures, cases = pictures_of(analysis, worst_cases(analysis), track)
     parts = [
-        sections.errors(analysis),
-        sections.classes(analysis),
-        sections.curves(analysis),
-        sections.confusion(analysis),
-        sections.proposals(analysis),
-        sections.missed(analysis),
-        sections.times(analysis),
+        errors(analysis),
+        classes(analysis),
+        curves(analysis),
+        confusion(analysis),
+        proposals(analysis),
+        missed(analysis),
+        times(analysis),
         _cases(analysis, cases),
     ]
     titles = {
@@ -154,7 +158,7 @@ def _header(analysis: Analysis, origin: Origin) -> Markup:
             tag("ul", [tag("li", text) for text in findings(analysis)], class_="findings"),
             class_="summary",
         ),
-        sections.tiles(analysis),
+        tiles(analysis),
         coco,
     )
 
@@ -179,7 +183,7 @@ def _cases(analysis: Analysis, cases: list[dict]) -> Markup:
         )
         for kind in ERRORS
     ]
-    return sections.section(
+    return section(
         "cases",
         "Pictures of what went wrong",
         "The surest false positives and the largest missed objects, of every class and kind. Solid is what was said, "
