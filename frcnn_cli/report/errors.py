@@ -42,8 +42,8 @@ def errors(analysis: Analysis) -> Markup:
         "errors",
         "Errors by kind",
         "Each kind of error is mended in turn, and average precision computed again. A box that does not fit is put "
-        "onto its object, a wrong class corrected, what is superfluous removed, an object that no detection of any score "
-        "is near not asked for. Gains do not add up.",
+        "onto its object, a wrong class corrected, what is superfluous removed, an object that no detection of any "
+        "score is near not asked for. Gains do not add up.",
         overall,
         _errors_by_class(analysis),
     )
