@@ -1,7 +1,7 @@
 """Draw the picture of a report: its first screen as a browser shows it, light and dark side by side, and on a phone.
 
     frcnn eval --voc VOC2007 --split test --metric voc07 --report report
-    python scripts/draw_report.py report/index.html scripts/figures/report.png
+    python scripts/draw_report.py report/index.html scripts/figures/report.jpg
 
 Needs Chromium with its driver on this machine, and selenium.
 """
@@ -47,7 +47,7 @@ def main(report: Path, output: Path) -> None:
         canvas.paste(view, (left, GAP))
         left += view.width + GAP
     canvas = canvas.resize((canvas.width * 2 // 3, canvas.height * 2 // 3), Image.Resampling.LANCZOS)
-    canvas.quantize(256, dither=Image.Dither.NONE).save(output, optimize=True)
+    canvas.save(output, quality=88, subsampling=0)
 
 
 def screenshot(driver: webdriver.Chrome, report: Path, width: int, theme: str, place: str = "") -> Image.Image:

@@ -25,6 +25,7 @@ from frcnn_cli.report.objects import missed, proposals
 from frcnn_cli.report.pictures import pictures_of
 from frcnn_cli.report.times import tiles, times
 from frcnn_cli.report.words import KINDS, METRICS, count, percent
+from frcnn_cli.text import visible
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """What a browser may load for the page: nothing that is not in it."""
@@ -93,7 +94,7 @@ def page(analysis: Analysis, origin: Origin, track: Track = silent) -> str:
         tag("a", title, href=f"#{name}") for name, title in titles.items() if name != "proposals" or analysis.coverage
     ]
     data = {
-        "classes": analysis.classes,
+        "classes": [visible(name) for name in analysis.classes],
         "kinds": {int(kind): KINDS[kind][:2] for kind in ERRORS},
         "confusion": [matrix.tolist() for matrix in analysis.confusion],
         "pictures": pictures,
