@@ -27,6 +27,7 @@ from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.interrupts import delayed_interrupt, stoppable
 from frcnn_cli.replacing import check_replaced
+from frcnn_cli.report.page import write_report
 
 
 @click.command("eval", cls=DatasetCommand)
@@ -81,12 +82,9 @@ def eval(
         for result in evaluation.results:
             write(result)
     if measure.report:
-        from frcnn_cli.report.page import write_report
-
         page = measure.report / PAGE
-        write_report(
-            page, dataset, evaluation, measure.metric, origin_of(model, proposals, config), progress_bar("report")
-        )
+        origin = origin_of(model, proposals, config, detector.engine.needs_proposals)
+        write_report(page, dataset, evaluation, measure.metric, origin, progress_bar("report"))
         err.print(f"report in {page}")
     if output.output:
         err.print(f"detections of {len(dataset)} images in {output.output}")
