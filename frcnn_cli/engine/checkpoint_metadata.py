@@ -19,8 +19,8 @@ MOST_PIXELS = 2**24
 MOST_UNITS = 2**20
 """Of a layer, and the most of whatever else is counted."""
 
-LONGEST_LIST = 100
-"""Of numbers in an architecture, such as the sizes of anchors."""
+MOST_PARTS = 100
+"""Of a list in an architecture, such as the sizes of its anchors."""
 
 
 def read_classes(names: Any) -> tuple[str, ...]:
@@ -93,14 +93,14 @@ def read_architecture(about: Any, kind: Kind) -> Architecture:
 
 
 def _check_field(name: str, value: Any, hint: Any) -> None:
-    if get_origin(hint) is tuple:  # a list, as JSON has it
-        if not isinstance(value, (list, tuple)) or len(value) > LONGEST_LIST:
-            raise TypeError(f"architecture: {name} is no list of a few")
+    if get_origin(hint) is tuple:
+        if type(value) is not list or len(value) > MOST_PARTS:
+            raise TypeError(f"architecture: {name} is no list, or one of more than {MOST_PARTS}")
         for part in value:
             _check_field(name, part, get_args(hint)[0])
         return
     kinds = get_args(hint) or (hint,)
-    if type(value) not in kinds and not (float in kinds and type(value) is int):
+    if type(value) not in kinds and not (type(value) is int and float in kinds):
         raise TypeError(f"architecture: {name} is {type(value).__name__}")
     if float in kinds and value is not None:
         read_number(value)

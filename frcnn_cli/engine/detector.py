@@ -15,7 +15,7 @@ from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.runtimes import RUNTIMES, Engine
 from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
-from frcnn_cli.errors import MissingFile, UsageError
+from frcnn_cli.errors import DataError, MissingFile, UsageError, ran_out_of_memory
 from frcnn_cli.settings import build, flat
 
 if TYPE_CHECKING:  # torch is imported when a model is loaded
@@ -164,12 +164,18 @@ def detect_image(
     Raises:
         DataError: the source has no proposals that fit the image.
     """
-    source = SearchSource() if source is None else source
+    if source is None and detector.engine.needs_proposals:
+        source = SearchSource()
     engine, height, width = detector.engine, *image.shape[:2]
     start = time.perf_counter()
     boxes = source.boxes(image, image_id) if engine.needs_proposals else None
     proposed = time.perf_counter()
-    found = engine.detect(image, boxes, config or DetectionConfig()).named(detector.classes)
+    try:
+        found = engine.detect(image, boxes, config or DetectionConfig()).named(detector.classes)
+    except Exception as error:
+        if ran_out_of_memory(error):
+            raise DataError(f"{path}: too large for the memory that is left, at these scales") from error
+        raise
     made = engine.needs_proposals and source.made
     seconds = Seconds(proposed - start if made else None, time.perf_counter() - proposed)
     return ImageResult(image_id, path, width, height, found, seconds)
