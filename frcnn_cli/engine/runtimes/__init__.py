@@ -1,4 +1,4 @@
-"""What runs a model: torch, and whatever else there is a line for in `RUNTIMES`.
+"""What runs a model: torch, ONNX Runtime, and whatever else there is a line for in `RUNTIMES`.
 
 To add one takes a module with a function that opens a checkpoint, and that line; its name is then a value of
 ``--runtime``.
@@ -56,5 +56,12 @@ class Runtime(Protocol):
         """
 
 
-RUNTIMES: Table[Runtime] = Table("runtime", {"torch": "frcnn_cli.engine.runtimes.torch_engine:open_checkpoint"})
+RUNTIMES: Table[Runtime] = Table(
+    "runtime",
+    {
+        "auto": "frcnn_cli.engine.runtimes.auto:open_checkpoint",
+        "torch": "frcnn_cli.engine.runtimes.torch_engine:open_checkpoint",
+        "onnx": "frcnn_cli.engine.runtimes.onnx_engine:open_checkpoint",
+    },
+)
 """By the name of ``--runtime``."""
