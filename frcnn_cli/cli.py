@@ -19,6 +19,7 @@ COMMANDS = {
     "compress-svd": "Make a trained model smaller and faster by truncated SVD.",
     "detect": "Find objects in photographs.",
     "eval": "Measure a model's average precision.",
+    "export": "Write a model as an ONNX file.",
 }
 """Name -> summary; each lives in the module of its name in `frcnn_cli.commands`."""
 

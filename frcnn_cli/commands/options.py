@@ -49,13 +49,15 @@ class ModelOptions:
     """Which model detects, and what runs it.
 
     Attributes:
-        weights: a checkpoint; None for the bundled one.
+        weights: a checkpoint, or what `frcnn export` made of one; None for the bundled one.
         runtime: a name of `RUNTIMES`.
         device: auto, cpu, cuda or cuda:N.
     """
 
     weights: Path | None = setting(None, "A trained model.", metavar="CHECKPOINT", shown_default="the bundled one")
-    runtime: str = setting("torch", "What runs the model.", choices=RUNTIMES)
+    runtime: str = setting(
+        "auto", "What runs the model; auto is ONNX Runtime where there is an ONNX file of it.", choices=RUNTIMES
+    )
     device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", metavar="DEVICE")
 
 

@@ -53,13 +53,14 @@ class Detector:
         return self.engine.classes
 
     @classmethod
-    def load(cls, path: str | Path | None = None, device: str = "cpu", runtime: str = "torch") -> Detector:
+    def load(cls, path: str | Path | None = None, device: str = "cpu", runtime: str = "auto") -> Detector:
         """The detector in a file.
 
         Args:
-            path: a checkpoint; None for the model that comes with the package.
+            path: a checkpoint, or an ONNX file of `frcnn export`; None for the model that comes with the package.
             device: cpu, cuda, cuda:N, ..., or auto, which is CUDA where there is one.
-            runtime: a name of `RUNTIMES`.
+            runtime: a name of `RUNTIMES`; auto is ONNX Runtime where an ONNX file of the model lies beside it, and
+                torch where none does.
 
         Raises:
             UsageError: no such runtime, or no such device here.

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from frcnn_cli.core.frozen_norm import AbsorbedNorm, ScaledConv
 from frcnn_cli.core.necks import TopDownNeck
 from frcnn_cli.engine.export.graph import GraphBuilder
+from frcnn_cli.engine.export.metadata import NECK
 from frcnn_cli.errors import UsageError
 
 
@@ -174,6 +175,7 @@ FUNCTIONS: dict[Callable, Callable[..., str]] = {
 
 def add_neck(builder: GraphBuilder, neck: TopDownNeck, maps: list[str]) -> str:
     """Write a neck, from its maps to the one that RoIs are pooled from."""
+    builder.part = NECK
     levels = [
         _layer_norm(builder, norm, add_layer(builder, lateral, level))
         for lateral, norm, level in zip(neck.lateral, neck.norm, maps, strict=True)

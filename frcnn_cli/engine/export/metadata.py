@@ -37,7 +37,7 @@ IMAGE, ROIS, FEATURES, POOLED, SCORES, DELTAS, BOXES = (
 """Names of the graph's values. Where it is cut in two, `FEATURES` is the backbone's result and `POOLED` what the head
 reads; a graph of eight bits has the same values quantised, under the names in `Quantised`."""
 
-INPUT, BACKBONE, POOLING, HEAD, ANSWERS = "input", "backbone", "pooling", "head", "answers"
+INPUT, BACKBONE, NECK, POOLING, HEAD, ANSWERS = "input", "backbone", "neck", "pooling", "head", "answers"
 """Parts of the detector, which the names of their nodes begin with: `HEAD` is fc6 and fc7, `ANSWERS` the two layers on
 them."""
 
@@ -48,15 +48,13 @@ class Quantised:
 
     Attributes:
         calibration: what it was calibrated on, for people.
-        features: the name of the quantised features, uint8.
-        pooled: likewise of what was pooled from them, of the same scale and zero point.
-        zero_point: of both: the number that stands for 0, which an empty bin is filled with.
+        features: the name of the quantised features, uint8, among which 0 stands for 0.
+        pooled: likewise of what was pooled from them, of the same scale.
     """
 
     calibration: str
     features: str
     pooled: str
-    zero_point: int
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """From float32 to eight bits: static quantisation of an exported detector, one scale for each channel of the weights.
 
 What is quantised is what takes the time: convolutions, the sums between them, fc6 and fc7. Layer norm, the input's
-normalisation, the two last layers and what follows them stay float32. The features are quantised once, and RoI pooling,
-whose maximum is the same before quantisation and after it, leaves their scale as it is.
+normalisation, the two last layers and what follows them stay float32. The features are quantised once: RoI pooling
+takes the same maxima before quantisation and after it, so what is pooled has the features' own scale.
 
-Weights have seven bits. With eight, a processor that has AVX2 and no VNNI adds two products in sixteen bits and cuts
-off what is too large; so every processor finds the same objects, an older one in more time.
+Weights have seven bits. With eight, a processor that has AVX2 but no VNNI adds two products in sixteen bits and cuts
+off what is too large. So every processor finds the same objects, an older one in more time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,26 @@ import onnx
 from onnx import ModelProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from frcnn_cli.engine.export.metadata import FEATURES, IMAGE, KEY, POOLED, ROIS, OnnxAbout, Quantised
+from frcnn_cli.engine.export.metadata import (
+    BACKBONE,
+    FEATURES,
+    HEAD,
+    IMAGE,
+    KEY,
+    NECK,
+    POOLED,
+    ROIS,
+    OnnxAbout,
+    Quantised,
+)
 from frcnn_cli.errors import UsageError
 
-_OPERATORS = ["Conv", "Gemm", "Add", "Relu", "Clip", "MaxPool"]
-_ROUNDS = 16  # of images whose ranges are taken in one pass, as all their activations wait in memory
+QUANTISED = {
+    BACKBONE: ("Conv", "Add", "Relu", "Clip", "MaxPool"),
+    NECK: ("Conv", "Relu"),
+    HEAD: ("Gemm", "Relu"),
+}
+"""Operators that are quantised, in each part of the detector."""
 
 
 def quantise(model: ModelProto, samples: Iterable[tuple[np.ndarray, np.ndarray]], calibration: str) -> ModelProto:
@@ -34,23 +49,24 @@ def quantise(model: ModelProto, samples: Iterable[tuple[np.ndarray, np.ndarray]]
 
     Args:
         model: as `export_checkpoint` made it.
-        samples: pairs of an image uint8 RGB [H, W, 3] of the size the model is for and RoIs float32 [K, 4] in its
-            pixels; they show the range of every activation.
+        samples: an image uint8 RGB [H, W, 3] of the size that the model is for, and RoIs float32 [K, 4] in its pixels,
+            each: the range of every activation is what these show.
         calibration: what the samples are, for people.
 
     Raises:
-        UsageError: the model's features cannot be quantised.
+        UsageError: the features do not end in an activation that is 0 or more.
     """
+    operators = {node.name: (node.name.partition("/")[0], node.op_type) for node in model.graph.node}
+    chosen = [name for name, (part, operator) in operators.items() if operator in QUANTISED.get(part, ())]
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        source, target = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
-        source.write_bytes(model.SerializeToString())
+        target = Path(folder, "int8.onnx")
         quantize_static(
-            source,
+            model,
             target,
             _Samples(samples),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=_OPERATORS,
-            nodes_to_exclude=_left_in_float(model),
+            op_types_to_quantize=sorted({operator for part in QUANTISED.values() for operator in part}),
+            nodes_to_quantize=chosen,
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -58,9 +74,9 @@ def quantise(model: ModelProto, samples: Iterable[tuple[np.ndarray, np.ndarray]]
             calibrate_method=CalibrationMethod.MinMax,
         )
         quantised = onnx.load(target)
-    features, pooled, zero_point = _share_scale(quantised)
-    (about,) = (OnnxAbout.of({entry.key: entry.value}, "") for entry in model.metadata_props if entry.key == KEY)
-    about = replace(about, int8=Quantised(calibration, features, pooled, zero_point))
+    features, pooled = _share_scale(quantised)
+    about = OnnxAbout.of({entry.key: entry.value for entry in model.metadata_props}, "")
+    about = replace(about, int8=Quantised(calibration, features, pooled))
     helper.set_model_props(quantised, {KEY: about.to_json()})
     return quantised
 
@@ -76,7 +92,7 @@ class _Samples(CalibrationDataReader):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser recommends a step before it, of which nothing is left to do here."""
+    """The quantiser recommends a step before it, which would find nothing to do."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)
@@ -86,3 +102,18 @@ def _quiet() -> Iterator[None]:
         root.setLevel(before)
 
 
+def _share_scale(model: ModelProto) -> tuple[str, str]:
+    """Give what was pooled the features' scale, in place; names of the two quantised values."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    before = producers[FEATURES]
+    while before.op_type in ("Identity", "DequantizeLinear"):
+        before = producers[before.input[0]]
+    (after,) = (node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == POOLED)
+    constants = {value.name: value for value in model.graph.initializer}
+    if before.op_type != "QuantizeLinear" or numpy_helper.to_array(constants[before.input[2]]) != 0:
+        raise UsageError("the model cannot be quantised: its features may be less than 0")
+    scale = before.input[1:]
+    for node in model.graph.node:
+        if node is after or after.output[0] in node.input:
+            node.input[1:] = scale
+    return before.output[0], after.output[0]

@@ -7,7 +7,7 @@ To add one takes a module with a function that opens a checkpoint, and that line
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,33 @@ class Engine(Protocol):
         Returns:
             By falling score, without names.
         """
+
+
+@runtime_checkable
+class EarlyEngine(Engine, Protocol):
+    """One that looks at an image before there are proposals, so that both are made at a time.
+
+    Attributes:
+        at_once: how many images it looks at together best, each in a thread of its own.
+    """
+
+    at_once: int
+
+    def look(self, image: np.ndarray, config: DetectionConfig, threads: int) -> Look:
+        """Compute what needs no proposals.
+
+        Args:
+            image: uint8 RGB [H, W, 3].
+            config: how closely.
+            threads: the most to use.
+        """
+
+
+class Look(Protocol):
+    """An image that was looked at."""
+
+    def detect(self, proposals: np.ndarray) -> Detections:
+        """See `Engine.detect`."""
 
 
 class Runtime(Protocol):
