@@ -20,6 +20,7 @@ COMMANDS = {
     "detect": "Find objects in photographs.",
     "eval": "Measure a model's average precision.",
     "export": "Write a model as an ONNX file.",
+    "explain": "Explain Fast R-CNN on a photograph, in one page.",
 }
 """Name -> summary; each lives in the module of its name in `frcnn_cli.commands`."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import glob
 import os
+import re
 import secrets
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,10 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file."""
 
 
 def reason(error: BaseException) -> str:
@@ -64,6 +70,19 @@ def read_bytes(path: str | Path) -> bytes:
         return Path(path).read_bytes()
 
 
+def fingerprint(path: str | Path) -> tuple[int, int]:
+    """By what a file is known to be the same as before: its number of bytes and their CRC-32, in 0.1 ms a photograph.
+
+    Raises:
+        DataError: as `reading`.
+    """
+    size = checksum = 0
+    with reading(path), open(path, "rb") as file:
+        while piece := file.read(2**20):
+            size, checksum = size + len(piece), zlib.crc32(piece, checksum)
+    return size, checksum
+
+
 def read_text(path: str | Path) -> str:
     """Read text in UTF-8, or in UTF-16 or UTF-32 where it begins with their byte order mark.
 
@@ -106,6 +125,29 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise  # some other file the block touched
     finally:
         _remove(temporary)
+
+
+def inside(folder: Path, name: str, ending: str = "") -> Path:
+    """The path of a file that others have named, in a folder: no part of the name leads out of it.
+
+    Folders in the name stay folders; ``..`` and what systems forbid becomes ``_``; what is too long is cut.
+
+    Args:
+        folder: to stay in.
+        name: with ``/`` between its parts.
+        ending: what is added to the name, such as ``.txt``.
+    """
+    parts = [re.sub(r'[\\:*?"<>|\x00]', "_", part) for part in name.split("/") if part not in ("", ".")]
+    parts = ["_" if part == ".." else part for part in parts] or ["_"]
+    last = parts.pop()
+    return folder.joinpath(*(_cut(part, "") for part in parts), _cut(last, ending))
+
+
+def _cut(name: str, ending: str) -> str:
+    """The name with its ending, in the 255 bytes that file systems allow."""
+    while len(os.fsencode(name + ending)) > LONGEST_NAME:
+        name = name[:-1]
+    return name + ending
 
 
 def remove_leftovers(path: str | Path) -> None:

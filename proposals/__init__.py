@@ -17,12 +17,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from proposals.modes import METHODS, MODES
+from proposals.modes import METHODS, MODES, SEARCH_SIZE, SMALLEST
 
 if TYPE_CHECKING:
     from proposals.search import VERSION, segments, selective_search
 
-__all__ = ["METHODS", "MODES", "VERSION", "segments", "selective_search"]
+__all__ = ["METHODS", "MODES", "SEARCH_SIZE", "SMALLEST", "VERSION", "segments", "selective_search"]
 
 
 def __getattr__(name: str) -> Any:

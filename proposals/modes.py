@@ -36,5 +36,13 @@ MODES = {
     "quality": Mode(("hsv", "lab", "rgi", "intensity"), (50, 100, 150), (ALL, NO_COLOUR, FILL, SIZE)),
 }
 
+SEARCH_SIZE = 400
+"""Images are searched with the pixels of one of this width and 3/4 of it in height, unless they have fewer. The authors
+work at a width of 500; on training images this size covers as many objects at IoU 0.5 as that one, in two thirds of the
+time."""
+
+SMALLEST = 16
+"""The shortest side of a box, in pixels of such an image: 20 at the authors' size (the R-CNN authors' filter)."""
+
 METHODS = ("numba", "skimage")
 """Who makes the starting regions; see `selective_search`."""

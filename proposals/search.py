@@ -16,20 +16,18 @@ import numpy as np
 from proposals.colour import convert
 from proposals.features import Regions, describe, pixel_codes
 from proposals.grouping import group
-from proposals.modes import METHODS, MODES, Mode
+from proposals.modes import METHODS, MODES, SEARCH_SIZE, SMALLEST, Mode
 from proposals.ranking import rank
 from proposals.segmentation import PixelGraph, pixel_graph, segment, segment_by_skimage, smooth
 
 VERSION = 2
 """Raised whenever an image's boxes change; proposal files record it. 1 took its segments from scikit-image."""
 
-WORKING_AREA = 400 * 300
-"""Larger images are shrunk to this many pixels first. The authors work at a width of 500; on training images this size
-covers as many objects at IoU 0.5 as that one, in two thirds of the time."""
+WORKING_AREA = SEARCH_SIZE * SEARCH_SIZE * 3 // 4
+"""Larger images are shrunk to this many pixels first, unless another size is asked for."""
 
-MIN_SIDE = 16
-"""Boxes with a shorter side, in pixels of an image of `WORKING_AREA`, are left out: 20 pixels at the authors' size (the
-R-CNN authors' filter)."""
+MIN_SIDE = SMALLEST
+"""Boxes with a shorter side, in pixels of an image of `WORKING_AREA`, are left out, unless others are asked for."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,17 +39,21 @@ def selective_search(
     max_proposals: int = 2000,
     seed: int = 0,
     *,
+    search_size: int = SEARCH_SIZE,
+    smallest: float = SMALLEST,
     method: str = "numba",
     threads: int | None = None,
 ) -> np.ndarray:
     """Propose boxes that may hold an object, of any class.
 
     Args:
-        image: RGB [H, W, 3] or grey [H, W] or [H, W, 1]; uint8, uint16, or float in [0, 1]. Images above `WORKING_AREA`
-            pixels are worked on at a smaller size.
+        image: RGB [H, W, 3] or grey [H, W] or [H, W, 1]; uint8, uint16, or float in [0, 1].
         mode: ``single``, ``fast`` or ``quality`` (see `MODES`).
         max_proposals: the most boxes to return.
         seed: of the random part of the ranks; the same seed gives the same boxes, whatever the number of threads.
+        search_size: images of more pixels than search_size x 3/4 search_size are shrunk to as many first, and none is
+            enlarged. A larger one finds smaller objects; the time grows with its square.
+        smallest: the shortest side of a box, in pixels of an image of that size; of a smaller image, in proportion.
         method: who makes the starting regions: ``numba`` is this package, ``skimage`` is scikit-image, several times
             slower, to compare.
         threads: how many to use; None for one a core that this process may run on.
@@ -61,7 +63,7 @@ def selective_search(
 
     Raises:
         ValueError: an image of another shape, type or range, or an empty one; an unknown mode or method;
-            max_proposals or threads < 1.
+            max_proposals, search_size, smallest or threads < 1.
 
     Reference:
         Uijlings, van de Sande, Gevers, Smeulders: Selective Search for Object Recognition, IJCV 2013.
@@ -69,14 +71,15 @@ def selective_search(
     _check(image, mode)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if max_proposals < 1:
-        raise ValueError(f"max_proposals must be at least 1, got {max_proposals}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+    numbers = {"max_proposals": max_proposals, "search_size": search_size, "smallest": smallest, "threads": threads}
+    for name, number in numbers.items():
+        if number is not None and not number >= 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
 
     height, width = image.shape[:2]
-    rgb = working_image(image)
-    min_side = MIN_SIDE * sqrt(rgb.shape[0] * rgb.shape[1] / WORKING_AREA)
+    area = search_size * search_size * 3 / 4
+    rgb = working_image(image, area)
+    min_side = smallest * sqrt(rgb.shape[0] * rgb.shape[1] / area)
     boxes = rank(hierarchies(rgb, MODES[mode], method, threads or _cores()), min_side, seed)
     back = np.array([width / rgb.shape[1], height / rgb.shape[0]] * 2)
     # The product of 433 and 500 / 433 may end a hair above 500.
@@ -117,12 +120,12 @@ def _check(image: np.ndarray, mode: str) -> None:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
 
 
-def working_image(image: np.ndarray) -> np.ndarray:
-    """float32 RGB [h, w, 3] in [0, 1] with h * w of about `WORKING_AREA` or less."""
+def working_image(image: np.ndarray, area: float = WORKING_AREA) -> np.ndarray:
+    """float32 RGB [h, w, 3] in [0, 1] with h * w of about `area` or less."""
     height, width = image.shape[:2]
     if image.dtype.kind == "f" and image.dtype != np.float64:
         image = image.astype(np.float32, copy=False)  # float16 is not OpenCV's
-    scale = sqrt(WORKING_AREA / (height * width))
+    scale = sqrt(area / (height * width))
     if scale < 1:
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -121,13 +121,12 @@ def main(root: Path, split: str, images: int) -> None:
 
     table = recall_table("made of")
     reference = 0.0
-    for name, parts in MADE_OF.items():
-        search.MODES["trial"], search.WORKING_AREA, search.MIN_SIDE = parts
+    for name, (search.MODES["trial"], area, smallest) in MADE_OF.items():
         recall, numbers, seconds = ProposalRecall(COUNTS), [], []
         for record in tqdm(records, desc=name):
             image = load_image(record.path)
             start = time.perf_counter()
-            boxes = selective_search(image, "trial", threads=1)
+            boxes = selective_search(image, "trial", search_size=(area * 4 / 3) ** 0.5, smallest=smallest, threads=1)
             seconds.append(time.perf_counter() - start)
             numbers.append(len(boxes))
             add(recall, record, boxes)

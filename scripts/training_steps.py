@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision_peer import TorchvisionPeer, peer_step, plain_backbone
 
 from frcnn_cli.core.backbones import DEFAULT_BACKBONE, backbone_config
+from frcnn_cli.core.frozen_norm import ScaledConv
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset
@@ -120,6 +121,14 @@ class InPlanes(nn.Module):
         return self.model(images.contiguous(), rois)
 
 
+def with_torchs_depthwise(model: FastRCNN) -> FastRCNN:
+    """Gradients of depthwise weights by torch's kernels."""
+    for module in model.modules():
+        if isinstance(module, ScaledConv):
+            module.depthwise = False
+    return model
+
+
 class TorchvisionRoIPool(nn.Module):
     """torchvision's, in the place of ours."""
 
@@ -144,6 +153,7 @@ def with_plain_norms(model: FastRCNN) -> FastRCNN:
 
 
 CHANGES: dict[str, Callable[[Setting], Step]] = {
+    "depthwise gradients of torch": partial(our_step, change=with_torchs_depthwise),
     "batch norm not absorbed": partial(our_step, change=with_plain_norms),
     "planes instead of channels-last": partial(our_step, change=InPlanes),
     "RoI pooling of torchvision": partial(our_step, change=with_torchvision_pooling),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from rich.console import Console
@@ -18,6 +19,15 @@ _AS_IT_IS = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": T
 
 out = Console(**_AS_IT_IS)
 err = Console(stderr=True, **_AS_IT_IS)
+
+
+@contextmanager
+def above_bars() -> Iterator[None]:
+    """Print in the block without disturbing a bar on the same terminal."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode() if err.is_terminal else nullcontext():
+        yield
 
 
 def progress_bar(description: str, unit: str = "image") -> Track:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from frcnn_cli.commands.console import progress_bar
-from frcnn_cli.commands.fields import PATH, is_typed
+from frcnn_cli.commands.fields import PATH, Real, is_typed
 from frcnn_cli.data.checks import check_images
 from frcnn_cli.data.formats import FORMATS, Format, Reading
 from frcnn_cli.data.formats.voc import VOC_CLASSES
@@ -46,7 +46,7 @@ class ClassNames(click.ParamType):
         if value == "voc":
             names = VOC_CLASSES
         elif isinstance(value, str):
-            is_file = os.path.isfile(value) or value.endswith((".txt", ".names"))
+            is_file = value.endswith((".txt", ".names")) or (os.path.exists(value) and not os.path.isdir(value))
             names = read_text(value).split("\n") if is_file else value.split(",")
         return tuple(name.strip() for name in names if name.strip())
 
@@ -66,6 +66,7 @@ class DatasetOptions:
         skip_faulty: leave what is faulty out.
         strict: see `Reading`.
         unannotated_empty: see `Reading`.
+        follow_outside: see `Reading`.
         all_faults: show every fault, rather than the first of many that are alike.
     """
 
@@ -79,6 +80,7 @@ class DatasetOptions:
     skip_faulty: bool = False
     strict: bool = False
     unannotated_empty: bool = False
+    follow_outside: bool = False
     all_faults: bool = False
 
     @classmethod
@@ -115,6 +117,7 @@ class DatasetOptions:
             skip_faulty=ctx.params["skip_faulty"],
             strict=ctx.params["strict"],
             unannotated_empty=ctx.params["unannotated_empty"],
+            follow_outside=ctx.params["follow_outside"],
             all_faults=ctx.params["all_faults"],
         )
 
@@ -184,6 +187,7 @@ class DatasetOptions:
             skip_faulty=True,
             strict=self.strict,
             unannotated_empty=self.unannotated_empty,
+            follow_outside=self.follow_outside,
         )
         try:
             dataset = form.load(self.place, reading)
@@ -216,7 +220,7 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
         options.append(
             click.Option(
                 ["--val-fraction"],
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                type=Real(0, 1, min_open=True, max_open=True),
                 help="Measure on this part of the images, drawn at random, and learn from the others.",
             )
         )
@@ -248,6 +252,11 @@ def dataset_parameters(validation: bool = False) -> list[click.Option]:
             ["--unannotated-empty"],
             is_flag=True,
             help="Take images without an annotation file for images without objects.",
+        ),
+        click.Option(
+            ["--follow-outside"],
+            is_flag=True,
+            help="Read images that names of the data set lead to outside of its folder, as ../b/a.jpg does.",
         ),
         click.Option(
             ["--all-faults"], is_flag=True, help="List every fault, not the first of many that are alike only."

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import click
 
+from frcnn_cli.commands.console import err
 from frcnn_cli.data.detections import ImageResult
 from frcnn_cli.data.items import Item
 from frcnn_cli.data.proposals import has_proposals, known_suffix, open_proposals
+from frcnn_cli.data.proposals.layouts import LAYOUT_HELP, LAYOUTS
+from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.writers import WRITERS, Target
 from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES, ProposalSource
-from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, ProposalConfig, SearchSource
 from frcnn_cli.errors import MissingFile, UsageError
 from frcnn_cli.settings import setting
 
@@ -67,7 +71,10 @@ class SourceOptions:
 
     Attributes:
         proposals: a file of them.
+        layout: how files of single images write a box, a name of `LAYOUTS`.
         mode: a name of `SEARCHES`; None where nobody named one.
+        search_size: see `ProposalConfig`; likewise.
+        smallest: likewise.
     """
 
     proposals: Path | None = setting(
@@ -76,26 +83,39 @@ class SourceOptions:
         metavar="FILE",
         shown_default="each image is searched",
     )
+    layout: str | None = setting(None, LAYOUT_HELP, option="proposal-layout", choices=LAYOUTS)
     mode: str | None = setting(
         None,
         "How closely selective search looks, where there is no file of proposals.",
         choices=SEARCHES,
         shown_default=ProposalConfig.mode,
     )
+    search_size: int | None = setting(None, SEARCH_SIZE_HELP, **SIZES, shown_default=str(ProposalConfig.search_size))
+    smallest: int | None = setting(None, SMALLEST_HELP, **SIDES, shown_default=str(ProposalConfig.smallest))
+
+    @property
+    def making(self) -> dict[str, str | int]:
+        """What was asked for of making proposals, by its names in `ProposalConfig`."""
+        wanted = {"mode": self.mode, "search_size": self.search_size, "smallest": self.smallest}
+        return {name: value for name, value in wanted.items() if value is not None}
 
 
 def check_source(options: SourceOptions) -> None:
     """Find out before anything else whether proposals can be had.
 
     Raises:
-        UsageError: a mode beside a file, or a file of an unknown suffix.
+        UsageError: how to make proposals beside a file of them, or a file of an unknown suffix.
         DataError: there is no such file.
     """
     if options.proposals is None:
+        if options.layout:
+            raise UsageError(f"--proposal-layout {options.layout}: of which file? give --proposals too")
+        ProposalConfig(**options.making).search()
         return
-    if options.mode:
-        raise UsageError(f"--mode {options.mode}: --proposals has them, so none are made; give one of the two")
-    known_suffix(options.proposals)
+    for name, value in options.making.items():
+        option = f"--{name.replace('_', '-')} {value}"
+        raise UsageError(f"{option}: --proposals has them, so none are made; give one of the two")
+    known_suffix(options.proposals, options.layout)
     if not has_proposals(options.proposals):
         raise MissingFile(f"{options.proposals}: no such file")
 
@@ -111,8 +131,13 @@ def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> Prop
         DataError: the file is damaged.
     """
     if options.proposals:
-        return open_proposals(options.proposals, images)
-    return SearchSource(ProposalConfig(options.mode or ProposalConfig.mode))
+        images = list(images)
+        source = open_proposals(options.proposals, images, options.layout)
+        if current().rank == 0:
+            for line in told_of_changes(source, images):
+                err.print(line)
+        return source
+    return SearchSource(ProposalConfig(**options.making))
 
 
 def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:
@@ -127,7 +152,8 @@ def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:
         DataError: no such file, or not a checkpoint.
     """
     detector = Detector.load(model.weights, model.device, model.runtime)
-    for name, value in (("--proposals", proposals.proposals), ("--mode", proposals.mode)):
+    given = {"proposals": proposals.proposals, **proposals.making}
+    for name, value in ((f"--{name.replace('_', '-')}", value) for name, value in given.items()):
         if value and not detector.engine.needs_proposals:
             raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
     return detector

@@ -1,15 +1,25 @@
-"""Where the pictures of --save-dir go."""
+"""Where the pictures of --save-dir and --crop go."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from frcnn_cli.data.detections import ImageResult
 from frcnn_cli.errors import DataError
+from frcnn_cli.files import inside
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""Of images whose pictures have the same; others have .png."""
 
 
-def picture_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
+def picture_paths(paths: Sequence[Path], folder: Path, videos: Collection[Path] = ()) -> dict[Path, Path]:
     """By the image's path, where its picture goes: the image's own name, numbered if another picture has it.
+
+    Args:
+        paths: of images and videos.
+        folder: of the pictures.
+        videos: those of the paths whose pictures are videos.
 
     Raises:
         DataError: a picture would replace an image.
@@ -17,9 +27,9 @@ def picture_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
     targets: dict[Path, Path] = {}
     taken: set[Path] = set()
     for path in paths:
-        suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") else ".png"
-        numbers = ("", *(f"_{number}" for number in range(2, len(paths) + 1)))
-        names = (folder / f"{path.stem}{number}{suffix}" for number in numbers)
+        suffix = ".mp4" if path in videos else path.suffix.lower() if path.suffix.lower() in SUFFIXES else ".png"
+        endings = (suffix, *(f"_{number}{suffix}" for number in range(2, len(paths) + 1)))
+        names = (inside(folder, path.stem or "_", ending) for ending in endings)
         targets[path] = next(name for name in names if name not in taken)
         taken.add(targets[path])
     sources = {path.resolve() for path in paths}
@@ -27,3 +37,19 @@ def picture_paths(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
     if overwritten:
         raise DataError(f"{overwritten[0]}: --save-dir would replace this image itself")
     return targets
+
+
+def crop_path(folder: Path, picture: Path, class_name: str, number: int, result: ImageResult) -> Path:
+    """Where a crop goes: FOLDER/CLASS/IMAGE_NUMBER.jpg; of a frame, FOLDER/CLASS/VIDEO/FRAME_NUMBER.jpg.
+
+    Args:
+        folder: of all crops.
+        picture: what the image's picture is called among those of all images.
+        class_name: of the detection.
+        number: of the detection in its image, from 1 on.
+        result: of the image.
+    """
+    name = class_name.replace("/", "_") or "_"
+    if result.frame is not None:
+        return inside(folder, f"{name}/{picture.stem}/{result.frame.number:06d}", f"_{number}.jpg")
+    return inside(folder, f"{name}/{picture.stem}", f"_{number}{picture.suffix}")

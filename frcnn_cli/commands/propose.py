@@ -22,6 +22,7 @@ from frcnn_cli.data.images import distinct_names, find_images, image_size, left_
 from frcnn_cli.data.items import ImageFile, Item, coco_ids
 from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
+from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.proposer import propose_images
@@ -94,7 +95,7 @@ def propose(
     if current().rank > 0:
         return  # what else there is to do, process 0 does
     if output and report.proposals:
-        _convert(report.proposals, output, items)
+        _convert(report, output, items)
     make_report(report, items, dataset, output, config)
 
 
@@ -106,10 +107,13 @@ def _shard_path(output: Path | None, shard: Shard) -> Path:
     return shard.path(output)
 
 
-def _convert(source: Path, output: Path, items: list[Item]) -> None:
+def _convert(report: ReportOptions, output: Path, items: list[Item]) -> None:
     sizes = {item.id: image_size(item.path) for item in items}
-    boxes = convert_proposals(open_proposals(source, items), output, sizes or None, coco_ids(items))
-    err.print(f"{output}: {boxes} boxes of {source}")
+    source = open_proposals(report.proposals, items, report.layout)
+    for line in told_of_changes(source, items):
+        err.print(line)
+    boxes = convert_proposals(source, output, sizes or None, coco_ids(items))
+    err.print(f"{output}: {boxes} boxes of {source.path}")
 
 
 def make_proposals(items: list[Item], output: Path, config: ProposalConfig, workers: int) -> None:

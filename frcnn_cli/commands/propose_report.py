@@ -20,16 +20,18 @@ from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import load_image, save_image
 from frcnn_cli.data.items import Item
 from frcnn_cli.data.proposals import Proposals, known_suffix, open_proposals
+from frcnn_cli.data.proposals.layouts import LAYOUT_HELP, LAYOUTS
+from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.engine.proposal_coverage import measure_coverage
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.metrics.proposal_recall import Coverage
-from frcnn_cli.settings import setting
+from frcnn_cli.settings import leaves, setting
 from proposals import MODES
 
-MAKING = ("mode", "max_proposals", "seed", "workers", "shard")
+MAKING = (*(leaf.name for leaf in leaves(ProposalConfig)), "workers", "shard")
 """Options that have no say where proposals are there already."""
 
 
@@ -39,6 +41,7 @@ class ReportOptions:
 
     Attributes:
         proposals: a file made before; None where they are made now.
+        layout: how files of single images write a box, a name of `LAYOUTS`.
         recall: measure how well they cover the objects.
         as_json: print that as JSON.
         plot: where to draw it.
@@ -46,6 +49,7 @@ class ReportOptions:
     """
 
     proposals: Path | None = setting(None, "Measure, draw or convert these proposals; none are made.", metavar="FILE")
+    layout: str | None = setting(None, LAYOUT_HELP, option="proposal-layout", choices=LAYOUTS)
     recall: bool = setting(False, "Measure how well the proposals cover the objects.")
     as_json: bool = setting(False, "Print JSON on stdout, and nothing else there.", option="json")
     plot: Path | None = setting(None, "Draw the figures of --recall.", metavar="FILE.png")
@@ -64,13 +68,15 @@ def check_report(report: ReportOptions, output: Path | None, dataset_given: bool
         UsageError: options that do not go together, or a file that could not be written.
     """
     if report.proposals:
-        known_suffix(report.proposals)
+        known_suffix(report.proposals, report.layout)
         context = click.get_current_context()
         for name in MAKING:
             if is_typed(context, name):
                 raise UsageError(f"--{name.replace('_', '-')} is for making proposals; --proposals has them already")
         if not report.recall and report.save_dir is None and output is None:
             raise UsageError("what to do with --proposals? give --recall, --save-dir, or -o FILE to convert them")
+    elif report.layout:
+        raise UsageError(f"--proposal-layout {report.layout}: of which file? give --proposals too")
     elif output is None:
         raise UsageError("missing '-o' FILE to make, or --proposals FILE to look at")
     if report.recall and not dataset_given:
@@ -124,7 +130,9 @@ def make_report(
     """
     if not report.recall and report.save_dir is None:
         return
-    file = open_proposals(report.proposals or output, items)
+    file = open_proposals(report.proposals or output, items, report.layout)
+    for line in told_of_changes(file, items) if output is None else ():
+        err.print(line)
     if dataset and report.recall:
         coverage = measure_coverage(dataset, file, config.max_proposals, progress_bar("recall"))
         report_coverage(dataset, file, coverage, report.as_json, report.plot)

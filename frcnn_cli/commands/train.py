@@ -56,7 +56,14 @@ def train(call: TrainCall) -> None:
         pick_device(call.machine.device)
     latest = _latest_model(call)
     start = latest or _initial_detector(call)
-    parts = load_data(call.data, call.lists, call.task.output, latest.classes if latest else None, call.training.seed)
+    parts = load_data(
+        call.data,
+        call.lists,
+        call.task.output,
+        latest.classes if latest else None,
+        call.training.seed,
+        call.learner.needs_proposals,
+    )
     _report_warnings(parts)
     if call.task.check:
         _report_sound(parts)
@@ -115,7 +122,9 @@ def _initial_detector(call: TrainCall) -> Checkpoint | None:
         return None
     from frcnn_cli.engine.beginning import initial_detector
 
-    return initial_detector(call.model.init)
+    start = initial_detector(call.model.init)
+    call.check_kind(start)
+    return start
 
 
 def _build_or_restore(call: TrainCall, parts: Sequence[Part], start: Checkpoint | None, resume: bool) -> Run:
@@ -123,7 +132,7 @@ def _build_or_restore(call: TrainCall, parts: Sequence[Part], start: Checkpoint 
     from frcnn_cli.engine.beginning import begin_run, first_model, resume_run
 
     dataset, output = parts[0].dataset, call.task.output
-    first = first_model(call.model, call.training, dataset.classes, start)
+    first = first_model(call.model, call.training, dataset.classes, start, call.own)
     for line in first.remarks:
         err.print(line)
     _open_folder(call)
@@ -153,7 +162,6 @@ def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> Non
     from frcnn_cli.commands.train_display import TrainingDisplay
     from frcnn_cli.engine.allocator import keep_freed_memory
     from frcnn_cli.engine.trainer import Validation
-    from frcnn_cli.engine.trainer import train as run_training
 
     if device.startswith("cpu"):
         keep_freed_memory()
@@ -161,7 +169,7 @@ def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> Non
     validation = Validation(others[0].dataset, others[0].proposals) if others else None
     try:
         with TrainingDisplay(run.config.iterations) as display:
-            run_training(
+            call.learner.train(
                 run,
                 learning.dataset,
                 learning.proposals,

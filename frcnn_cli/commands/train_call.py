@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, dataset_parameters
-from frcnn_cli.commands.fields import is_typed, setting_options
+from frcnn_cli.commands.fields import SettingOption, is_typed, setting_options
 from frcnn_cli.commands.train_config import use_config, use_run
 from frcnn_cli.commands.train_options import TABLES, Length, Lists, Machine, Task, table_of
 from frcnn_cli.commands.train_recipe import Recipe, read_recipe, recipe_for
@@ -18,10 +18,12 @@ from frcnn_cli.core.backbones import BACKBONES
 from frcnn_cli.core.normalisation import NORMALISATIONS
 from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.samples import Dataset
+from frcnn_cli.engine.detectors import FAST_RCNN
+from frcnn_cli.engine.learners import LEARNERS, NO_OPTIONS, Learner
 from frcnn_cli.engine.model_config import BUILDING, BUNDLED, ModelConfig
 from frcnn_cli.engine.training_config import TrainingConfig, iterations_of
 from frcnn_cli.errors import MissingFile, UsageError
-from frcnn_cli.settings import build, flat, leaves, value_at
+from frcnn_cli.settings import Leaf, build, flat, leaves, value_at
 
 if TYPE_CHECKING:
     from frcnn_cli.engine.checkpoint import Checkpoint
@@ -34,7 +36,10 @@ GROUPS = {
     "training": TrainingConfig,
     "machine": Machine,
 }
-"""All options but those that say where the data lie, in the order of --help."""
+"""All options of every kind of detector but those that say where the data lie, in the order of --help."""
+
+PROPOSALS = ("proposals", "val_proposals", "mode", "max_proposals", "workers")
+"""Options that mean nothing to a kind that proposes its own boxes."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class TrainCall:
         length: how long, in epochs.
         training: how.
         machine: on what.
+        own: what only this kind of detector has, an instance of its learner's `options`.
         recipe: what the values are from that nobody has decided.
         named: the options on the command line.
         decided: those, and the ones that a file of --config or --resume holds.
@@ -62,6 +68,7 @@ class TrainCall:
     length: Length
     training: TrainingConfig
     machine: Machine
+    own: Any = NO_OPTIONS
     recipe: Recipe = field(default_factory=Recipe)
     named: frozenset[str] = frozenset()
     decided: frozenset[str] = frozenset()
@@ -81,6 +88,9 @@ class TrainCall:
         decided = named | frozenset(ctx.default_map or ())
         recipe = recipe_for(ctx, named, decided)
         values = {**ctx.params, **recipe.values}
+        learner = LEARNERS[values["detector"]]
+        if not values["resume"]:
+            values |= {name: value for name, value in learner.defaults.items() if name not in decided}
         _settle_length(values, (named, decided - named, frozenset(recipe.values)))
         if values["resume"]:
             values["output"] = values["resume"]
@@ -88,8 +98,8 @@ class TrainCall:
             values["init"] = None  # of a file: an option that says how a model is built asks for a new one
         _check_values(values, named)
         groups = {name: build(group, values) for name, group in GROUPS.items()}
-        own = {leaf.name for group in GROUPS.values() for leaf in leaves(group)}
-        as_given = {name: value for name, value in ctx.params.items() if name not in own}
+        groups["own"] = build(learner.options, values)
+        as_given = {name: value for name, value in ctx.params.items() if name not in _setting_names()}
         call = cls(data, **groups, recipe=recipe, named=named, decided=decided, as_given=as_given)
         call._check()
         return replace(call, as_given={**as_given, "images_per_batch": values["images_per_batch"]})
@@ -99,13 +109,14 @@ class TrainCall:
         training, model = self.training, self.model
         if self.length.epochs:
             training = self._of_epochs(self.length.epochs, len(dataset))
-        if self.recipe.start_from_bundled and not self.decided & {"init", *BUILDING} and _is_known(dataset.classes):
+        bundled = self.recipe.start_from_bundled and self.model.detector == FAST_RCNN
+        if bundled and not self.decided & {"init", *BUILDING} and _is_known(dataset.classes):
             model = replace(model, init=BUNDLED)
         return replace(self, training=training, model=model, length=Length())
 
     def values(self) -> dict[str, Any]:
         """Every option's value by the name of its parameter, as config.toml holds them."""
-        groups = [flat(getattr(self, name)) for name in GROUPS]
+        groups = [flat(getattr(self, name)) for name in (*GROUPS, "own")]
         values = {name: value for group in groups for name, value in group.items()}
         return {**values, **self.as_given, "recipe": self.recipe_name}
 
@@ -124,11 +135,12 @@ class TrainCall:
         made_with = {
             **latest.training,
             **asdict(latest.architecture),
+            "detector": latest.kind,
             "normalisation": names.get(latest.normalisation, "another"),
         }
-        for group in (self.model, self.training):
+        for group in (self.model, self.training, self.own):
             for leaf in leaves(type(group)):
-                if not leaf.about.lasting or leaf.name not in self.decided:
+                if not leaf.about.lasting or leaf.name not in self.decided or leaf.name in self.learner.unused:
                     continue
                 value = value_at(group, leaf.path)
                 try:
@@ -138,6 +150,20 @@ class TrainCall:
                 if value != before:
                     flag = f"--{leaf.key} {value}"
                     raise UsageError(f"{flag}: the run in {self.task.output} was begun with {before}")
+
+    @property
+    def learner(self) -> Learner:
+        """How the kind of detector learns."""
+        return LEARNERS[self.model.detector]
+
+    def check_kind(self, start: Checkpoint) -> None:
+        """Refuse to start from a detector of another kind.
+
+        Raises:
+            UsageError: it is of another.
+        """
+        if start.kind != self.model.detector:
+            raise UsageError(f"--init {self.model.init}: of the kind {start.kind}, not {self.model.detector}")
 
     def _of_epochs(self, epochs: float, images: int) -> TrainingConfig:
         """The recipe for so many passes over the images; steps that nobody named keep their place in the run."""
@@ -157,6 +183,7 @@ class TrainCall:
             self._refuse(("output", "init", "config", "recipe"), why)
         elif self.task.output is None and not (self.task.check or self.task.plot):
             raise UsageError("where to? give --output DIR, or --resume DIR")
+        self._check_kind()
         if self.model.init:
             self._refuse(BUILDING, "the model of --init is as it is")
         if self.training.schedule.kind == "cosine":
@@ -166,6 +193,19 @@ class TrainCall:
         self._check_lists()
         if not self.task.resume:  # whose state has the weights
             self._check_weights()
+
+    def _check_kind(self) -> None:
+        """Refuse options that mean nothing to this kind of detector."""
+        detector, learner = self.model.detector, self.learner
+        own = {leaf.name for leaf in leaves(learner.options)}
+        for leaf in _own_leaves():
+            if leaf.name not in own:
+                others = [name for name in LEARNERS if leaf in leaves(LEARNERS[name].options)]
+                self._refuse((leaf.name,), f"belongs to --detector {' or '.join(others)}")
+        if not learner.needs_proposals:
+            self._refuse(PROPOSALS, f"--detector {detector} proposes its own boxes")
+        for name, why in learner.unused.items():
+            self._refuse((name,), why)
 
     def _check_lists(self) -> None:
         """Refuse a way to name what to measure on that belongs to another format."""
@@ -202,7 +242,7 @@ class TrainCommand(DatasetCommand):
     """A command that gets a `TrainCall`, and whose help shows its options under the tables of config.toml."""
 
     def __init__(self, *args: Any, params: list[click.Parameter], **attributes: Any) -> None:
-        options = setting_options(*GROUPS.values())
+        options = [*setting_options(*GROUPS.values()), *map(SettingOption, _own_leaves())]
         for option in options:
             if option.name in CALLBACKS:  # before the others, to which they give defaults
                 option.is_eager, option.callback = True, CALLBACKS[option.name]
@@ -223,11 +263,23 @@ class TrainCommand(DatasetCommand):
             table = None if param not in self.params else table_of(param)
             sections[f"[{table}]" if table else "Options"].append(param.get_help_record(ctx))
         for title, records in sections.items():
+            if not records:
+                continue
             with formatter.section(title):
                 formatter.write_dl(records)
 
 
 CALLBACKS = {"config": use_config, "resume": use_run}
+
+
+def _own_leaves() -> list[Leaf]:
+    """The options that only some kinds of detector have; kinds that share one have the same of that name."""
+    return list({leaf.name: leaf for learner in LEARNERS.values() for leaf in leaves(learner.options)}.values())
+
+
+def _setting_names() -> set[str]:
+    """The names of all options that are fields of settings."""
+    return {leaf.name for group in GROUPS.values() for leaf in leaves(group)} | {leaf.name for leaf in _own_leaves()}
 
 
 def _settle_length(values: dict[str, Any], layers: Sequence[frozenset[str]]) -> None:

@@ -111,7 +111,7 @@ def write_config(path: Path, options: Sequence[click.Parameter], values: Mapping
     Args:
         path: the file.
         options: of the command.
-        values: by the names of the parameters.
+        values: by the names of the parameters; options that have none belong to another kind of detector.
 
     Raises:
         DataError: the file cannot be written.
@@ -122,7 +122,10 @@ def write_config(path: Path, options: Sequence[click.Parameter], values: Mapping
     document.add(tomlkit.nl())
     for name in TABLES:
         table = tomlkit.table()
-        for option in (option for option in options if table_of(option) == name):
+        own = [option for option in options if table_of(option) == name and option.name in values]
+        if not own:
+            continue
+        for option in own:
             key, value = option.name.replace("_", "-"), _stored(option, values)
             if value is None:
                 table.add(tomlkit.comment(f"{key}: {option.help}"))

@@ -15,9 +15,9 @@ from frcnn_cli.commands.propose import make_proposals
 from frcnn_cli.commands.train_options import Lists
 from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
+from frcnn_cli.data.proposals.reuse import check_made_as, told_of_changes
 from frcnn_cli.data.samples import Dataset, divide, join
 from frcnn_cli.engine.proposal_coverage import check_proposals
-from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, DatasetFaults
 from frcnn_cli.metrics.proposal_recall import Coverage
 
@@ -31,7 +31,8 @@ class Part:
 
     Attributes:
         dataset: without what --skip-faulty left out.
-        path: of the proposals; None if neither they nor the run's folder are named, which only --check allows.
+        path: of the proposals; None if none are needed, or if neither they nor the run's folder are named, which only
+            --check allows.
         proposals: None if they are still to be made.
         coverage: of the objects by the proposals that are there.
     """
@@ -49,13 +50,24 @@ class Part:
             yield f"{name}: {empty} of {len(records)} images have no object"
         labels = np.concatenate([record.objects.labels for record in records])
         counts = np.bincount(labels, minlength=1 + len(self.dataset.classes))[1:]
-        few = [f"{name} {n}" for name, n in zip(self.dataset.classes, counts, strict=True) if n < FEW_OBJECTS]
+        found = list(zip(self.dataset.classes, counts, strict=True))
+        none = [name for name, n in found if n == 0]
+        if none:
+            yield f"{name}: no object of {_classes(none)}"
+        few = [f"{name} {n}" for name, n in found if 0 < n < FEW_OBJECTS]
         if few:
-            yield f"{name}: fewer than {FEW_OBJECTS} objects of {len(few)} classes: {', '.join(few)}"
+            yield f"{name}: fewer than {FEW_OBJECTS} objects of {_classes(few)}"
+        yield from self.proposal_warnings()
+
+    def proposal_warnings(self) -> Iterator[str]:
+        """The same of the proposals, once they are there."""
+        if self.proposals is not None:
+            yield from told_of_changes(self.proposals, self.dataset.records)
         if self.coverage is not None and self.coverage.num_objects:
             objects, missed = self.coverage.num_objects, int((self.coverage.overlaps[-1] < 0.5).sum())
             if missed:
-                yield f"{name}: {missed} of {objects} objects ({missed / objects:.1%}) have no proposal of IoU 0.5"
+                share = f"{missed} of {objects} objects ({missed / objects:.1%})"
+                yield f"{self.dataset.name}: {share} have no proposal of IoU 0.5"
 
     def make_proposals(self, lists: Lists) -> None:
         """Take the proposals that are there, or make new ones.
@@ -63,13 +75,17 @@ class Part:
         Raises:
             DataError: they cannot be made, or those that another part has made there do not fit.
         """
+        if self.path is None:
+            return
         if self.proposals is None and not has_proposals(self.path):
             err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
-            config = ProposalConfig(lists.mode, lists.max_proposals)
-            make_proposals(list(self.dataset.records), self.path, config, lists.workers or default_workers())
+            workers = lists.workers or default_workers()
+            make_proposals(list(self.dataset.records), self.path, lists.making, workers)
         if self.proposals is None:
-            for fault in _open_proposals(self):
+            for fault in _open_proposals(self, lists):
                 raise fault
+            for line in self.proposal_warnings():
+                err.print(line)
 
 
 def load_data(
@@ -78,6 +94,7 @@ def load_data(
     output: Path | None,
     classes: tuple[str, ...] | None = None,
     seed: int = 0,
+    needs_proposals: bool = True,
 ) -> list[Part]:
     """Read what a run learns from and, if one is named, what it is measured on, and check all of it.
 
@@ -87,6 +104,7 @@ def load_data(
         output: the run's folder, where proposals that have no other place are; None if it is not named.
         classes: of a model that is to be trained further; None: those of the first data set.
         seed: by which --val-fraction draws images.
+        needs_proposals: whether the kind of detector learns from any.
 
     Raises:
         UsageError: no or two data sets are given, or a proposal file of an unknown suffix.
@@ -96,7 +114,7 @@ def load_data(
     faults: list[DataError] = []
     for source, split, further, path in _wanted(data, lists, output):
         if path is not None:
-            known_suffix(path)
+            known_suffix(path, lists.layout)
         dataset = _read(source, split, classes, faults)
         if dataset is not None:
             classes = classes or dataset.classes
@@ -109,7 +127,8 @@ def load_data(
         elif dataset is not None:
             parts.append(Part(dataset, path))
     for part in parts:
-        faults.extend(_open_proposals(part))
+        part.path = part.path if needs_proposals else None
+        faults.extend(_open_proposals(part, lists))
     if len(parts) and not faults and not any(len(record.objects) for record in parts[0].dataset.records):
         faults.append(DataError(f"{parts[0].dataset.name}: nothing to learn from: no image has an object"))
     if faults:
@@ -160,12 +179,17 @@ def _own(path: Path | None, split: str, output: Path | None) -> Path | None:
     return path or (output / f"proposals-{split}.npz" if output else None)
 
 
-def _open_proposals(part: Part) -> Iterator[DataError]:
+def _classes(names: list[str]) -> str:
+    return f"{len(names)} class{'es' * (len(names) != 1)}: {', '.join(names)}"
+
+
+def _open_proposals(part: Part, lists: Lists) -> Iterator[DataError]:
     """Open a part's proposals, if they are there, and yield what is wrong with them."""
     if part.path is None or not has_proposals(part.path):
         return
     try:
-        part.proposals = open_proposals(part.path, part.dataset.records)
+        part.proposals = open_proposals(part.path, part.dataset.records, lists.layout)
+        check_made_as(part.proposals, lists.asked_for)
     except DataError as error:
         yield error
         return

@@ -38,7 +38,7 @@ class TrainingDisplay:
             values = progress.values
             err.print(
                 f"iteration {progress.iteration}/{self.iterations}  loss {values['loss']:.4f} "
-                f"(cls {values['loss_cls']:.4f}, bbox {values['loss_bbox']:.4f})  lr {values['lr']:.2e}  "
+                f"({', '.join(f'{name} {value:.4f}' for name, value in _terms(values))})  lr {values['lr']:.2e}  "
                 f"foreground {values['foreground']:.0%}  {values['images_per_second']:.2f} images/s  "
                 f"{_duration(progress.seconds_left)} left"
             )
@@ -50,18 +50,24 @@ class TrainingDisplay:
     def _panel(self, progress: Progress) -> Group:
         values = progress.values
         table = Table.grid(padding=(0, 2))  # 80 columns hold it
-        table.add_row("iteration", "loss", "cls", "bbox", "lr", "foreground", "images/s", "left", style="dim")
+        terms = _terms(values)
+        names = [name for name, _ in terms]
+        table.add_row("iteration", "loss", *names, "lr", "foreground", "images/s", "left", style="dim")
         table.add_row(
             f"{progress.iteration}/{self.iterations}",
             f"{values['loss']:.4f}",
-            f"{values['loss_cls']:.4f}",
-            f"{values['loss_bbox']:.4f}",
+            *(f"{value:.4f}" for _, value in terms),
             f"{values['lr']:.2e}",
             f"{values['foreground']:.0%}",
             f"{values['images_per_second']:.2f}",
             _duration(progress.seconds_left),
         )
         return Group(table, ProgressBar(total=self.iterations, completed=progress.iteration, width=60))
+
+
+def _terms(values: dict[str, float]) -> list[tuple[str, float]]:
+    """The terms of the loss, by their names."""
+    return [(name.removeprefix("loss_"), value) for name, value in values.items() if name.startswith("loss_")]
 
 
 def _duration(seconds: float) -> str:

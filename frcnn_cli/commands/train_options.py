@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from frcnn_cli.commands.fields import SettingOption
+from frcnn_cli.data.proposals.layouts import LAYOUT_HELP, LAYOUTS
 from frcnn_cli.engine.sources import SEARCHES
+from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, ProposalConfig
 from frcnn_cli.settings import setting
 
 RECIPES = ("auto", "paper")
@@ -55,8 +58,11 @@ class Lists:
         val_split: the list to measure on; None for none.
         proposals: of the images to learn from; None for the run's own.
         val_proposals: of the others; likewise.
+        layout: how files of single images write a box, a name of `LAYOUTS`.
         mode: of selective search, where there are no proposals yet.
         max_proposals: of an image.
+        search_size: see `ProposalConfig`.
+        smallest: likewise.
         workers: processes that make proposals; None for as many as there are cores.
     """
 
@@ -75,11 +81,25 @@ class Lists:
         shown_default="DIR/proposals-SPLIT.npz",
     )
     val_proposals: Path | None = setting(None, "Likewise, of the images to measure on.", table="data", metavar="FILE")
+    layout: str | None = setting(None, LAYOUT_HELP, option="proposal-layout", table="data", choices=LAYOUTS)
     mode: str = setting("fast", "How closely selective search looks.", table="data", choices=SEARCHES)
     max_proposals: int = setting(2000, "The most proposals of an image.", table="data", least=1)
+    search_size: int = setting(ProposalConfig.search_size, SEARCH_SIZE_HELP, table="data", **SIZES)
+    smallest: int = setting(ProposalConfig.smallest, SMALLEST_HELP, table="data", **SIDES)
     workers: int | None = setting(
         None, "Processes that make proposals.", table="data", least=1, shown_default="one a core"
     )
+
+    @property
+    def asked_for(self) -> dict[str, Any]:
+        """The sizes that are not what goes without saying, and so hold for proposals that are there too."""
+        sizes = {"search_size": self.search_size, "smallest": self.smallest}
+        return {name: value for name, value in sizes.items() if value != getattr(ProposalConfig, name)}
+
+    @property
+    def making(self) -> ProposalConfig:
+        """How proposals are made that are not there yet."""
+        return ProposalConfig(self.mode, self.max_proposals, search_size=self.search_size, smallest=self.smallest)
 
 
 @dataclass(frozen=True)
@@ -108,8 +128,8 @@ class Machine:
     loaders: int = setting(1, "Processes that prepare batches.", table="run", least=0)
 
 
-TABLES = ("data", "model", "sampling", "images", "optimizer", "run")
-"""Of config.toml, in their order there and in --help."""
+TABLES = ("data", "model", "detector", "sampling", "images", "optimizer", "run")
+"""Of config.toml, in their order there and in --help; `detector` holds what only some kinds of detector have."""
 
 
 def table_of(param: click.Parameter) -> str | None:

@@ -15,6 +15,8 @@ from timm.layers.padding import pad_same
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from frcnn_cli.core.depthwise import depthwise_conv2d
+
 
 class AbsorbedNorm(nn.BatchNorm2d):
     """What is left of a batch norm (with timm's activation, if it has one) that its convolution computes.
@@ -51,6 +53,7 @@ class ScaledConv(nn.Module):
         super().__init__()
         self.weight = conv.weight
         self.conv = {name: getattr(conv, name) for name in ("stride", "padding", "dilation", "groups")}
+        self.depthwise = conv.groups == conv.in_channels == conv.out_channels and conv.dilation == (1, 1)
         self.same = conv.kernel_size if isinstance(conv, Conv2dSame) else None
         self._norm = (norm,)  # in a tuple: no child of this module
 
@@ -62,7 +65,10 @@ class ScaledConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.same:
             x = pad_same(x, self.same, self.conv["stride"], self.conv["dilation"])
-        return F.conv2d(x, *self.scaled(), **self.conv)
+        weight, shift = self.scaled()
+        if self.depthwise:
+            return depthwise_conv2d(x, weight, shift, self.conv["stride"], self.conv["padding"])
+        return F.conv2d(x, weight, shift, **self.conv)
 
 
 def absorb_frozen_norms(network: nn.Module) -> None:

@@ -38,36 +38,31 @@ class Architecture:
     class_agnostic: bool = False
 
 
-class Head(nn.Module):
-    """From pooled features to a class and a box: fc6, fc7, and the two sibling layers (paper, figure 1).
+class FullyConnected(nn.Module):
+    """fc6 and fc7, each with a ReLU and dropout, which every member of the family has.
 
     fc6 reads a RoI cell by cell (row, column, channel), the order RoI pooling writes, so nothing is copied. Weights
     trained in torchvision's order (channel, row, column) need their columns permuted once, as `start_from` does.
+
+    Args:
+        channels: of the feature map.
+        cells: of a RoI.
+        architecture: names the backbone, the width of the layers and their ranks.
+        dropout: share of units that are dropped in training.
     """
 
-    def __init__(self, architecture: Architecture, channels: int, dropout: float = 0.5) -> None:
+    def __init__(self, channels: int, cells: int, architecture: Architecture, dropout: float) -> None:
         super().__init__()
         self.channels = channels
-        features = channels * architecture.roi_size**2
         std = backbone_config(architecture.backbone).fc_std
-        self.fc6 = _linear(features, architecture.fc_width, architecture.fc6_rank, std)
+        self.fc6 = _linear(channels * cells, architecture.fc_width, architecture.fc6_rank, std)
         self.fc7 = _linear(architecture.fc_width, architecture.fc_width, architecture.fc7_rank, std)
         self.dropout = nn.Dropout(dropout)
-        self.cls_score = nn.Linear(architecture.fc_width, 1 + architecture.num_classes)
-        self.num_classes = architecture.num_classes
-        boxes = 1 if architecture.class_agnostic else architecture.num_classes
-        self.bbox_pred = nn.Linear(architecture.fc_width, 4 * boxes)
-        nn.init.normal_(self.cls_score.weight, std=0.01)
-        nn.init.normal_(self.bbox_pred.weight, std=0.001)
-        nn.init.zeros_(self.cls_score.bias)
-        nn.init.zeros_(self.bbox_pred.bias)
 
-    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Tensor[K, channels, P, P] -> class logits Tensor[K, 1 + C], box deltas Tensor[K, C, 4]."""
-        x = pooled.permute(0, 2, 3, 1).flatten(1)
+    def fc7_of(self, x: Tensor) -> Tensor:
+        """Tensor[K, cells * channels] -> Tensor[K, fc_width]."""
         x = self.dropout(F.relu(self.fc6(x), inplace=True))
-        x = self.dropout(F.relu(self.fc7(x), inplace=True))
-        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4)).expand(-1, self.num_classes, -1)
+        return self.dropout(F.relu(self.fc7(x), inplace=True))
 
     @torch.no_grad()
     def start_from(self, fc6: tuple[Tensor, Tensor], fc7: tuple[Tensor, Tensor]) -> None:
@@ -93,6 +88,26 @@ class Head(nn.Module):
         self.fc6.bias.copy_(fc6[1][:width])
         self.fc7.weight.copy_(fc7[0][:width, :width] * (units / width))
         self.fc7.bias.copy_(fc7[1][:width])
+
+
+class Head(FullyConnected):
+    """From pooled features to a class and a box: fc6, fc7, and the two sibling layers (paper, figure 1)."""
+
+    def __init__(self, architecture: Architecture, channels: int, dropout: float = 0.5) -> None:
+        super().__init__(channels, architecture.roi_size**2, architecture, dropout)
+        self.cls_score = nn.Linear(architecture.fc_width, 1 + architecture.num_classes)
+        self.num_classes = architecture.num_classes
+        boxes = 1 if architecture.class_agnostic else architecture.num_classes
+        self.bbox_pred = nn.Linear(architecture.fc_width, 4 * boxes)
+        nn.init.normal_(self.cls_score.weight, std=0.01)
+        nn.init.normal_(self.bbox_pred.weight, std=0.001)
+        nn.init.zeros_(self.cls_score.bias)
+        nn.init.zeros_(self.bbox_pred.bias)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Tensor[K, channels, P, P] -> class logits Tensor[K, 1 + C], box deltas Tensor[K, C, 4]."""
+        x = self.fc7_of(pooled.permute(0, 2, 3, 1).flatten(1))
+        return self.cls_score(x), self.bbox_pred(x).unflatten(1, (-1, 4)).expand(-1, self.num_classes, -1)
 
 
 def _linear(in_features: int, out_features: int, rank: int | None, std: float | None) -> nn.Module:

@@ -82,16 +82,32 @@ class Seconds:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Where in a video an image is.
+
+    Attributes:
+        number: from 0 on.
+        seconds: from the beginning of the video.
+        rate: frames a second that are looked at, where a rate is kept.
+    """
+
+    number: int
+    seconds: float
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
 class ImageResult:
-    """What was found in one image.
+    """What was found in one image, or in one frame of a video.
 
     Attributes:
         id: of the image in its data set and in files of proposals.
-        path: of its file.
+        path: of its file; of a frame, its video's.
         width: in pixels.
         height: likewise.
         detections: with the names of their classes.
         seconds: how long they took.
+        frame: None for an image that is none.
     """
 
     id: str
@@ -100,3 +116,4 @@ class ImageResult:
     height: int
     detections: Detections
     seconds: Seconds
+    frame: Frame | None = None

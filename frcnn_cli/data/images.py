@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -91,8 +91,9 @@ class ImageHeader:
 def load_image(path: str | Path) -> np.ndarray:
     """Read an image as it is displayed.
 
-    EXIF rotation is applied. Grey, palette and CMYK images become RGB, transparent ones are laid on white,
-    16-bit grey is scaled (65535 -> 255). Of an animation, the first frame.
+    EXIF rotation is applied. Grey, palette and CMYK images become RGB, transparent ones are laid on white, 16-bit grey
+    is scaled (65535 -> 255), or as the 12 bits of a camera's sensor (4095 -> 255) where the brightest pixel is one of
+    these, from 1024 to 4095. Of an animation, the first frame.
 
     Returns:
         uint8 [H, W, 3], RGB, contiguous and writable.
@@ -157,12 +158,17 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def left_out(paths: Sequence[str | Path]) -> list[str]:
-    """What `find_images` leaves out of folders although it looks like an image, one line a kind: the first, and why."""
+def left_out(paths: Sequence[str | Path], read: Collection[str] = ()) -> list[str]:
+    """What `find_images` leaves out of folders although it looks like an image, one line a kind: the first, and why.
+
+    Args:
+        paths: of folders and files.
+        read: suffixes that somebody else reads.
+    """
     found: dict[str, list[Path]] = {}
     for folder in filter(os.path.isdir, paths):
         for path, obstacle in _images_of_folder(Path(folder)):
-            if obstacle is not None:
+            if obstacle is not None and path.suffix.lower() not in read:
                 found.setdefault(obstacle, []).append(path)
     return [
         f"{images[0]}{f' and {len(images) - 1} more' if len(images) > 1 else ''}: left out ({obstacle})"
@@ -277,8 +283,11 @@ def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
         bits = int(image.tag_v2.get(258, (16,))[0])  # BitsPerSample
     if bits > 16:
         raise ValueError(f"{bits}-bit grey, whose white is unknown")
+    values = np.asarray(image).astype(np.int32)
+    if bits == 16 and 2**10 <= values.max(initial=0) < 2**12:
+        bits = 12  # of microscopes, X-rays and thermal cameras; taken for 16, they would all but be black
     white = 2**bits - 1
-    values = np.asarray(image).astype(np.int32).clip(0, white)
+    values = values.clip(0, white)
     return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8)).convert("RGB")
 
 
@@ -287,10 +296,10 @@ def _images_of_folder(folder: Path) -> list[tuple[Path, str | None]]:
     suffixes = IMAGE_SUFFIXES | NO_IMAGES.keys()
     # A leading dot also marks the shadow files (._photo.jpg) some systems leave on shared disks.
     visible = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith("."))
-    return [(path, _obstacle(path)) for path in sorted(filter(Path.is_file, visible), key=_natural_key)]
+    return [(path, _obstacle(path)) for path in sorted(filter(Path.is_file, visible), key=natural_key)]
 
 
-def _natural_key(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:
+def natural_key(path: Path) -> list[tuple[list[tuple[int, int, str]], str]]:
     """Order digits by value, letters without case; the exact name settles what is then equal."""
     return [
         ([(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name.lower())], name)

@@ -36,6 +36,23 @@ class ImageFile:
         return os.path.splitext(self.name or self.path.name)[0]
 
 
+@dataclass(frozen=True)
+class Video(ImageFile):
+    """A video file, a camera, or a stream of a network; its frames are images, and their ids begin with its own.
+
+    Attributes:
+        source: what is opened: the file's path, a camera's number, or a stream's address.
+        live: whether frames are lost that nobody takes in time.
+    """
+
+    source: str | int = ""
+    live: bool = False
+
+    def frame_id(self, number: int) -> str:
+        """The id of a frame."""
+        return f"{self.id}/{number:06d}"
+
+
 def coco_ids(images: Iterable[Item]) -> dict[str, int | str]:
     """What COCO's file calls images, by their ids; those of other formats, and single files, are left out."""
     found = ((image.id, getattr(image, "coco_id", None)) for image in images)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from frcnn_cli.files import atomic_write
 
-LOSSES = {"loss": ("total", "#000000"), "loss_cls": ("cls", "#0072B2"), "loss_bbox": ("bbox", "#D55E00")}
-"""Columns of the log, their names in the plot, and colours of Okabe and Ito's palette."""
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
+"""Okabe and Ito's, of the loss and its terms, in the order of the log's columns."""
 
 SMOOTHED_OVER = 1 / 40
 """Share of the log in a running mean: a mini-batch's loss is mostly noise."""
@@ -53,8 +53,10 @@ def plot_curves(curves: Curves, title: str, path: Path) -> None:
 
 def _draw_losses(axes: Axes, curves: Curves) -> None:
     """Each as it was in pale, and its running mean."""
-    for column, (name, color) in LOSSES.items():
+    losses = [column for column in curves if column == "loss" or column.startswith("loss_")]
+    for column, color in zip(losses, COLOURS, strict=False):
         iterations, values = curves[column]
+        name = "total" if column == "loss" else column.removeprefix("loss_")
         axes.plot(iterations, values, color=color, alpha=0.25, linewidth=0.8)
         smooth = running_mean(values, int(SMOOTHED_OVER * len(values)))
         axes.plot(iterations, smooth, "." if len(values) == 1 else "-", color=color, label=name, linewidth=1.8)
@@ -62,7 +64,7 @@ def _draw_losses(axes: Axes, curves: Curves) -> None:
     top = np.percentile(curves["loss"][1], 98)
     axes.set_ylim(0, 1.15 * max(top, 1e-6))
     axes.set_ylabel("loss")
-    axes.legend(loc="upper right", frameon=False, ncols=3)
+    axes.legend(loc="upper right", frameon=False, ncols=len(losses))
 
 
 def _draw_precision(axes: Axes, iterations: np.ndarray, values: np.ndarray) -> None:

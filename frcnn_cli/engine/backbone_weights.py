@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 from frcnn_cli.core.backbones import find_backbone
 from frcnn_cli.core.backbones.network import Backbone
 from frcnn_cli.core.model import Head
+from frcnn_cli.engine.foreign_weights import READABLE, foreign_weights
+from frcnn_cli.engine.state_checks import check_archive
 from frcnn_cli.errors import DataError, FrcnnError, UsageError
-from frcnn_cli.files import reason
+from frcnn_cli.files import reading, reason
 
 PREFIXES = ("", "features.", "body.", "backbone.body.")
 """What may stand before the names of a body's tensors: torchvision keeps its convolutions under ``features.``, and
@@ -96,15 +99,23 @@ def _fill_head(head: Head, state: dict[str, Tensor], fc6: str, fc7: str) -> str:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise DataError(f"{path}: no such file")
+    with reading(path):
+        foreign = foreign_weights(path) if path.suffix.lower() not in READABLE else None
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise DataError(f"{path}: not a file of weights that can be read ({type(error).__name__})") from error
+        fault = f"it is {foreign}" if foreign else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError) and not foreign:
+            fault = "it holds more than tensors, as a whole model; save its state_dict()"
+        raise DataError(f"{path}: not a file of weights that can be read ({fault})") from error
     if not isinstance(state, dict):
         raise DataError(f"{path}: not a state dict")
     nested = state.get("state_dict", state)
+    if not isinstance(nested, dict):
+        raise DataError(f"{path}: not a state dict")
     return {key: value for key, value in nested.items() if isinstance(value, Tensor)}

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.core.boxes import clip, encode, flip
 from frcnn_cli.core.normalisation import Normalisation
-from frcnn_cli.core.sampling import SamplingConfig, best_overlap, sample_rois
+from frcnn_cli.core.sampling import SampledRois, SamplingConfig, best_overlap, sample_rois
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
@@ -48,6 +48,10 @@ class Batch:
     labels: Tensor
     deltas: Tensor
     image_ids: tuple[str, ...]
+
+    def counts(self) -> tuple[int, int]:
+        """RoIs, and those of them that are foreground."""
+        return len(self.labels), int((self.labels > 0).sum())
 
     def parts(self, images: int) -> Iterator[Batch]:
         """The batch in pieces of so many images, for a network that has no room for all of them at once."""
@@ -102,9 +106,7 @@ class TrainingBatches(TorchDataset):
         return max(int(self.repeats.sum()) // self.sampling.images_per_batch, 1)
 
     def __getitem__(self, number: int) -> Batch:
-        epoch, place = divmod(number, self.batches_per_epoch)
-        chosen = [self.records[i] for i in self._order(epoch)[place]]
-        generators = [_generator(self.seed, 1, number, i) for i in range(len(chosen))]
+        chosen, generators = self._chosen(number)
         scales = [self._draw_scale(record, generator) for record, generator in zip(chosen, generators, strict=True)]
         sizes = [scaled_size(record.width, record.height, scale) for record, scale in zip(chosen, scales, strict=True)]
         mine = self.processes.share(range(len(chosen)))
@@ -118,6 +120,12 @@ class TrainingBatches(TorchDataset):
         ids = tuple(chosen[i].id for i in mine)
         stacked = _stack(images, max(width for width, _ in sizes), max(height for _, height in sizes))
         return Batch(stacked, torch.cat(rois), torch.cat(labels), torch.cat(deltas), ids)
+
+    def _chosen(self, number: int) -> tuple[list[ImageRecord], list[torch.Generator]]:
+        """The images of a batch, and what decides at random in each."""
+        epoch, place = divmod(number, self.batches_per_epoch)
+        chosen = [self.records[i] for i in self._order(epoch)[place]]
+        return chosen, [_generator(self.seed, 1, number, i) for i in range(len(chosen))]
 
     def _epoch(self, epoch: int) -> list[list[int]]:
         """Every image about as often as its repeat factor says, in an order drawn for this epoch; landscape with
@@ -154,6 +162,15 @@ class TrainingBatches(TorchDataset):
     def _sample(
         self, record: ImageRecord, place: int, scale: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        image, sampled = self._draw_rois(record, place, generator)
+        image, ratio = scale_image(image, scale)
+        image = self._jittered(image, generator)
+        height, width = image.shape[:2]
+        rois = clip(sampled.rois * torch.from_numpy(ratio), width, height)
+        return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), rois, sampled.labels, sampled.deltas
+
+    def _draw_rois(self, record: ImageRecord, place: int, generator: torch.Generator) -> tuple[np.ndarray, SampledRois]:
+        """An image, mirrored or not, and what is learnt from of it, in its pixels."""
         proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
         objects = record.objects.without_crowds()
         gt_boxes, gt_labels = torch.from_numpy(objects.boxes), torch.from_numpy(objects.labels)
@@ -164,15 +181,13 @@ class TrainingBatches(TorchDataset):
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
             proposals, gt_boxes, crowds = (flip(boxes, record.width) for boxes in (proposals, gt_boxes, crowds))
-        sampled = sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
+        return image, sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
 
-        image, ratio = scale_image(image, scale)
-        if self.colour_jitter:
-            factors = 1 + self.colour_jitter * (2 * torch.rand(3, generator=generator) - 1)
-            image = jitter_colours(image, *factors.tolist())
-        height, width = image.shape[:2]
-        rois = clip(sampled.rois * torch.from_numpy(ratio), width, height)
-        return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), rois, sampled.labels, sampled.deltas
+    def _jittered(self, image: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        if not self.colour_jitter:
+            return image
+        factors = 1 + self.colour_jitter * (2 * torch.rand(3, generator=generator) - 1)
+        return jitter_colours(image, *factors.tolist())
 
 
 def repeat_factors(records: tuple[ImageRecord, ...], balance: float) -> Tensor:

@@ -22,9 +22,18 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from frcnn_cli.core.normalisation import Normalisation
+from frcnn_cli.engine.checkpoint_metadata import (
+    LONGEST,
+    read_architecture,
+    read_classes,
+    read_normalisation,
+    read_sides,
+    read_training,
+)
 from frcnn_cli.engine.detectors import DETECTORS, FAST_RCNN, Architecture
-from frcnn_cli.errors import DataError, UsageError
-from frcnn_cli.files import atomic_write, reason
+from frcnn_cli.engine.foreign_weights import foreign_weights
+from frcnn_cli.errors import DataError, MissingFile, UsageError
+from frcnn_cli.files import atomic_write, reading, reason
 
 FORMAT = "frcnn-checkpoint"
 VERSION = 1
@@ -97,69 +106,79 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint. What it says of itself is checked first, and the tensors are read if they fit that.
 
     Raises:
-        DataError: the file is missing, damaged, or not a checkpoint of this program.
+        DataError: the file is missing, damaged, not a checkpoint of this program, or has weights that are not finite.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file")
+    path = Path(path)
+    if not path.exists() or path.is_dir():
+        raise MissingFile(f"{path}: no such file")
+    with reading(path):
+        foreign = foreign_weights(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            checkpoint = _described(path, file.metadata() or {})
+            names = file.keys()
+            _check_shapes(checkpoint, path, {name: tuple(file.get_slice(name).get_shape()) for name in names})
+            checkpoint.state.update((name, file.get_tensor(name)) for name in names)
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
+        fault = f"it is {foreign}" if foreign else reason(error)
+        raise DataError(f"{path}: not a checkpoint, or a damaged one ({fault})") from error
+    _check_values(checkpoint, path)
+    return checkpoint
+
+
+def _described(path: Path, metadata: dict[str, str]) -> Checkpoint:
+    """A checkpoint without its tensors, as the metadata describe it."""
     try:
+        if len(metadata["frcnn"]) > LONGEST:
+            raise ValueError("metadata of more than 4 MB")
         about = json.loads(metadata["frcnn"])
         if about["format"] != FORMAT:
             raise KeyError("format")
         if about["version"] != VERSION:
-            raise DataError(f"{path}: version {about['version']} of the format; this program reads {VERSION}")
+            raise DataError(f"{path}: version {about['version']!s:.20} of the format; this program reads {VERSION}")
         kind = about.get("kind", FAST_RCNN)
-        if kind not in DETECTORS:
-            raise DataError(f"{path}: a detector of the kind {kind!r}; this program knows {', '.join(DETECTORS)}")
-        norm = about["normalisation"]
-        checkpoint = Checkpoint(
-            architecture=DETECTORS[kind].architecture(**about["architecture"]),
-            classes=tuple(map(_text, about["classes"])),
-            normalisation=Normalisation(norm["order"], norm["scale"], tuple(norm["mean"]), tuple(norm["std"])),
-            short_side=_size(about["short_side"]),
-            long_side=_size(about["long_side"]),
-            training=about["training"],
-            state=state,
+        if not isinstance(kind, str) or kind not in DETECTORS:
+            raise DataError(f"{path}: a detector of the kind {kind!r:.50}; this program knows {', '.join(DETECTORS)}")
+        short_side, long_side = read_sides(about["short_side"], about["long_side"])
+        return Checkpoint(
+            architecture=read_architecture(about["architecture"], DETECTORS[kind]),
+            classes=read_classes(about["classes"]),
+            normalisation=read_normalisation(about["normalisation"]),
+            short_side=short_side,
+            long_side=long_side,
+            training=read_training(about["training"]),
+            state={},
             kind=kind,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: weights, but not a checkpoint of this program (no usable metadata)") from error
-    _check_tensors(checkpoint, path)
-    return checkpoint
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
-
-
-def _size(value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{value!r} is not a number of pixels")
-    return value
-
-
-def _check_tensors(checkpoint: Checkpoint, path: str | Path) -> None:
+def _check_shapes(checkpoint: Checkpoint, path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
     kind, architecture = checkpoint.kind, checkpoint.architecture
     try:
-        expected = {name: value.shape for name, value in _empty_model(kind, architecture).state_dict().items()}
+        expected = {name: tuple(value.shape) for name, value in _empty_model(kind, architecture).state_dict().items()}
     except UsageError as error:  # a backbone of another version of timm
         raise DataError(f"{path}: {error}") from error
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # what numbers that are none lead to
+    except (TypeError, ValueError, RuntimeError, AttributeError, MemoryError, OverflowError) as error:
         raise DataError(f"{path}: no {DETECTORS[kind].title} can be built as it describes ({reason(error)})") from error
-    if {name: value.shape for name, value in checkpoint.state.items()} != expected:
+    if shapes != expected:
         raise DataError(f"{path}: the tensors are not those of the {DETECTORS[kind].title} that it describes")
     if len(checkpoint.classes) != architecture.num_classes:
         raise DataError(f"{path}: {len(checkpoint.classes)} class names, but {architecture.num_classes} classes")
+
+
+def _check_values(checkpoint: Checkpoint, path: Path) -> None:
+    """Refuse tensors of another type than the model's, and numbers that would make every score nan."""
+    for name, expected in _empty_model(checkpoint.kind, checkpoint.architecture).state_dict().items():
+        value = checkpoint.state[name]
+        if (value.is_floating_point(), value.is_complex()) != (expected.is_floating_point(), expected.is_complex()):
+            raise DataError(f"{path}: {name} is of {value.dtype}, not {expected.dtype}")
+        if value.is_floating_point() and not value.float().isfinite().all():
+            raise DataError(f"{path}: {name} is not finite: a training that diverged, or a damaged file")
 
 
 @lru_cache(maxsize=1)

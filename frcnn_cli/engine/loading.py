@@ -12,14 +12,14 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from frcnn_cli.engine.batches import Batch, TrainingBatches
+from frcnn_cli.engine.batches import Batch
 from frcnn_cli.errors import DataError
 
 PATIENCE = 10
 """Seconds that a worker goes on after SIGTERM, in which its parent finishes an update, saves, and ends it."""
 
 
-def prepared_batches(batches: TrainingBatches, start: int, stop: int, workers: int) -> Iterator[Batch | DataError]:
+def prepared_batches(batches: TorchDataset[Batch], start: int, stop: int, workers: int) -> Iterator[Batch | DataError]:
     """Batches `start`, ..., `stop` - 1, in order.
 
     Args:
@@ -46,7 +46,7 @@ def prepared_batches(batches: TrainingBatches, start: int, stop: int, workers: i
 class _FaultsAsItems(TorchDataset):
     """Batches, or the DataError met in making one: raised in a worker process, it would come as a traceback."""
 
-    def __init__(self, batches: TrainingBatches) -> None:
+    def __init__(self, batches: TorchDataset[Batch]) -> None:
         self.batches = batches
 
     def __getitem__(self, number: int) -> Batch | DataError:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frcnn_cli.core.backbones import BACKBONES, DEFAULT_BACKBONE, NORMALISATIONS
+from frcnn_cli.engine.detectors import FAST_RCNN
+from frcnn_cli.engine.learners import LEARNERS
 from frcnn_cli.settings import leaves, setting
 
 BUNDLED = "bundled"
@@ -17,6 +19,7 @@ class ModelConfig:
     """The options that a model is made by. None stands for what suits the backbone.
 
     Attributes:
+        detector: its kind, a name of `LEARNERS`.
         init: a checkpoint to start from, or ``bundled``; it replaces those that a new model is built by.
         backbone: a name of `core.backbones`.
         backbone_weights: ``imagenet``, ``none`` or a file.
@@ -28,6 +31,7 @@ class ModelConfig:
         allow_download: whether ImageNet's weights may come from the network.
     """
 
+    detector: str = setting(FAST_RCNN, "The kind of detector.", table="model", choices=LEARNERS, lasting=True)
     init: str | None = setting(
         None,
         "Start from a trained detector instead.",

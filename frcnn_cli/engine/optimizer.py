@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.amp import GradScaler
 
-from frcnn_cli.core.model import FastRCNN
 from frcnn_cli.engine.training_config import TrainingConfig
 
 
-def build_optimizer(model: FastRCNN, config: TrainingConfig) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """An optimizer over the parameters that learn; each group's `base` is its share of the learning rate.
 
     With SGD, biases have no decay and twice the learning rate, as in the paper's code.
     """
     groups = []
-    pretrained, new = (model.backbone.body,), (model.backbone.neck, model.head)
-    for parts, share in ((pretrained, config.backbone_lr_factor), (new, 1.0)):
-        named = [pair for part in parts if part is not None for pair in part.named_parameters()]
-        learning = [(name, p) for name, p in named if p.requires_grad]
+    for pretrained, share in ((True, config.backbone_lr_factor), (False, 1.0)):
+        learning = [
+            (name, p)
+            for name, p in model.named_parameters()
+            if p.requires_grad and name.startswith("backbone.body.") == pretrained
+        ]
         weights = [p for name, p in learning if not name.endswith("bias")]
         biases = [p for name, p in learning if name.endswith("bias")]
         bias_share = 2 * share if config.optimizer == "sgd" else share

@@ -11,14 +11,16 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.partial import PartialProposals
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.interrupts import delayed_interrupt, signals_for
-from frcnn_cli.engine.sources import SEARCHES, Search
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, Interrupted
+from frcnn_cli.files import fingerprint
 from frcnn_cli.progress import Track, silent
 
 
@@ -47,24 +49,21 @@ def propose_images(
         The number of boxes in the file.
 
     Raises:
-        UsageError: no such mode.
+        UsageError: no such mode, or it knows no other size than its own.
         DataError: two images share an id, an image cannot be read (the others are done first, and every fault is
             named), a file cannot be written, or a worker process was killed.
         Interrupted: on Ctrl-C, SIGTERM or SIGHUP.
     """
     _check_ids(items)
-    search = SEARCHES.find(config.mode)
-    partial_file = PartialProposals(
-        output,
-        {"mode": config.mode, "max_proposals": config.max_proposals, "seed": config.seed, "search": search.version},
-    )
+    search = config.search()
+    partial_file = PartialProposals(output, config.settings())
     processes.wait()  # all have seen whose the folder is before one adds to it
     share, done = processes.share(items), partial_file.done_ids()
-    todo = [item for item in share if item.id not in done]
+    todo = [item for item in share if item.id not in done or partial_file.is_stale(item)]
     several = workers > 1 and len(todo) > 1
     # A process of several has a core to itself, a single one has them all.
     threads = 1 if several or processes.world_size > 1 else None
-    work = partial(_propose_one, search=search, config=config, output=partial_file, threads=threads)
+    work = partial(_propose_one, search=search, output=partial_file, threads=threads)
     outcomes = _in_processes(work, todo, workers) if several else (work(item) for item in todo)
     faults: list[str] = []
     # Between two images: raised in a compiled kernel, KeyboardInterrupt would come out as another exception.
@@ -117,15 +116,16 @@ def _collect(outcomes: Iterable[int | str], faults: list[str]) -> Iterable[int]:
 
 
 def _propose_one(
-    item: Item, search: Search, config: ProposalConfig, output: PartialProposals, threads: int | None
+    item: Item, search: Callable[..., np.ndarray], output: PartialProposals, threads: int | None
 ) -> int | str:
     """The number of boxes made of one image, or its fault."""
     try:
+        picture = fingerprint(item.path)
         image = load_image(item.path)
     except DataError as error:
         return str(error)
-    boxes = search(image, config.max_proposals, config.seed, threads=threads)
-    output.add(item.id, boxes, width=image.shape[1], height=image.shape[0])
+    boxes = search(image, threads=threads)
+    output.add(item.id, boxes, width=image.shape[1], height=image.shape[0], picture=picture)
     return len(boxes)
 
 

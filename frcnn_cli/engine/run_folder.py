@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,24 +11,23 @@ import torch
 
 from frcnn_cli.engine.checkpoint import save_checkpoint
 from frcnn_cli.engine.run_files import BEST_FILE, LOG_FILE, MODEL_FILE, PLOT_FILE, STATE_FILE
-from frcnn_cli.engine.run_state import Run
+from frcnn_cli.engine.run_state import Run, not_the_state
+from frcnn_cli.engine.state_checks import check_archive
 from frcnn_cli.engine.training_log import TrainingLog, draw_curves
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, remove_leftovers
+from frcnn_cli.files import atomic_write, reading, remove_leftovers
 
 FORMAT = "frcnn-training-state"
 
-COLUMNS = (
-    "loss",
-    "loss_cls",
-    "loss_bbox",
-    "lr",
-    "foreground",
-    "iterations_per_second",
-    "images_per_second",
-    "val_mAP",
-)
-"""Of the log."""
+
+def columns(losses: Iterable[str]) -> tuple[str, ...]:
+    """Of the log, of a loss with terms of these names."""
+    terms = (f"loss_{name}" for name in losses)
+    return ("loss", *terms, "lr", "foreground", "iterations_per_second", "images_per_second", "val_mAP")
+
+
+COLUMNS = columns(("cls", "bbox"))
+"""Of Fast R-CNN's log."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Progress:
 
     Attributes:
         iteration: done so far.
-        values: the numbers of the log by name (`COLUMNS`).
+        values: the numbers of the log by name (`columns`).
         seconds_left: of training, without validation.
     """
 
@@ -115,7 +115,7 @@ class RunFolder:
         self._observer = observer
         for name in (MODEL_FILE, STATE_FILE, BEST_FILE, LOG_FILE, PLOT_FILE):
             remove_leftovers(folder / name)
-        self._log = TrainingLog(folder, COLUMNS, run.iteration, run.measured, observer.message)
+        self._log = TrainingLog(folder, columns(run.learner.losses), run.iteration, run.measured, observer.message)
 
     def save(self, run: Run) -> None:
         """Write the latest model, then the state: a model without its state is written again, not lost.
@@ -164,12 +164,17 @@ def restore_run(run: Run, folder: Path) -> None:
         DataError: there is nothing to go on from, or it is of another model.
     """
     path = folder / STATE_FILE
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: no such file; there is no run to resume in {folder}")
+    with reading(path):
+        size = path.stat().st_size
     try:
+        if not size:
+            raise EOFError("it is empty")
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
             raise KeyError("format")
-        run.load_state_dict(state)
+        run.load_state_dict(state, path)
     except Exception as error:
-        raise DataError(f"{path}: not the state of this run ({type(error).__name__})") from error
+        raise not_the_state(path, error) from error

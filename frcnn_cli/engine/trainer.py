@@ -1,4 +1,4 @@
-"""Training (paper, section 2.3): one stage, one loss, every layer from the frozen first stages up."""
+"""Training by mini-batches (paper, section 2.3), of any kind of detector: what differs is in `engine.learners`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
-from frcnn_cli.engine.batches import Batch, TrainingBatches, derived_seed
+from frcnn_cli.engine.batches import Batch, derived_seed
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
@@ -30,13 +30,13 @@ class Validation:
     """What to measure a run on."""
 
     dataset: Dataset
-    proposals: Proposals
+    proposals: Proposals | None
 
 
 def train(
     run: Run,
     dataset: Dataset,
-    proposals: Proposals,
+    proposals: Proposals | None,
     output: Path,
     observer: Observer,
     validation: Validation | None = None,
@@ -52,7 +52,7 @@ def train(
     Args:
         run: changed as it goes.
         dataset: to learn from.
-        proposals: of its images.
+        proposals: of its images; None where the kind of detector needs none.
         output: the run's folder.
         observer: hears of losses and events.
         validation: measured every `eval_every` iterations and at the end; None for never.
@@ -92,7 +92,7 @@ class Trainer:
         self,
         run: Run,
         dataset: Dataset,
-        proposals: Proposals,
+        proposals: Proposals | None,
         folder: Recorder,
         validation: Validation | None,
         device: torch.device,
@@ -105,19 +105,7 @@ class Trainer:
         self.processes = processes
         self.new = run.new
         run.to(device, processes)
-        config = run.config
-        self.batches = TrainingBatches(
-            dataset.records,
-            proposals,
-            run.normalisation,
-            config.sampling,
-            config.scales,
-            config.flip_probability,
-            config.seed,
-            config.colour_jitter,
-            config.balance,
-            processes,
-        )
+        self.batches = run.learner.batches(run, dataset, proposals, processes)
         self.window = Window(run.window)
 
     def train(self, interrupted: Interruption, workers: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import FastRCNN
 from frcnn_cli.engine.batches import Batch
 from frcnn_cli.engine.distributed import ALONE, Processes
@@ -31,28 +30,37 @@ def training_step(
     Raises:
         DataError: the loss is not finite; no update is made.
     """
-    device = torch.device(device)
-    precision = getattr(torch, run.config.precision)
-    rois, foreground = processes.sum(len(batch.labels), int((batch.labels > 0).sum()))
-    sums = torch.zeros(3, dtype=torch.float64)
+    device, learner = torch.device(device), run.learner
+    rois, foreground = processes.sum(*batch.counts())
+    sums = torch.zeros(1 + len(learner.losses), dtype=torch.float64)
     optimizer.zero_grad(set_to_none=True)
     for part in batch.parts(run.config.images_per_pass):
-        targets = ((part.deltas - run.target_mean) / run.target_std).to(device)
-        images = part.images.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            logits, deltas = model(images, part.rois.to(device))
-        labels = part.labels.to(device)
-        losses = multi_task_loss(logits.float(), deltas.float(), labels, targets, run.config.box_weight, rois)
-        loss = losses["cls"] + losses["bbox"]
-        values = torch.stack((loss, losses["cls"], losses["bbox"])).detach().to("cpu", torch.float64)
+        losses = learner.step_losses(run, part, device, rois)
+        terms = [losses[name] for name in learner.losses]
+        loss = sum(terms[1:], start=terms[0])
+        values = torch.stack((loss, *terms)).detach().to("cpu", torch.float64)
         if not values.isfinite().all():
             names = ", ".join(part.image_ids)
-            raise DataError(f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}")
+            raise DataError(
+                f"the loss is not finite in iteration {run.iteration + 1}, with the images {names}; try {_advice(run)}"
+            )
         run.scaler.scale(loss).backward()
         sums += values
     processes.sum_tensor(sums)
     processes.sum_gradients(model)  # an overflow too, so that all processes leave the same updates out
     run.scaler.step(optimizer)
     run.scaler.update()
-    values = dict(zip(("loss", "loss_cls", "loss_bbox"), sums.tolist(), strict=True))
+    names = ("loss", *(f"loss_{name}" for name in learner.losses))
+    values = dict(zip(names, sums.tolist(), strict=True))
     return values | {"foreground": foreground / max(rois, 1)}
+
+
+def _advice(run: Run) -> str:
+    """What helps against a loss that is not finite, the likeliest first; a run goes on from what it has saved."""
+    config = run.config
+    advice = [f"a smaller --lr, such as {config.lr / 10:g}"]
+    if not config.schedule.warmup:
+        advice.append("--warmup 500")
+    if config.precision == "float16":
+        advice.append("--precision bfloat16")
+    return ", ".join(advice) + ", or a look at the boxes of these images"

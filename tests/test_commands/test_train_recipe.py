@@ -238,7 +238,7 @@ STORED = [
     leaf
     for group in GROUPS.values()
     for leaf in leaves(group)
-    if leaf.about.table and leaf.name not in ("recipe", "init")
+    if leaf.about.table and leaf.name not in ("recipe", "init", "detector")
 ]
 
 

@@ -8,17 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frcnn_cli.data.detections import Detections
-from frcnn_cli.drawing.boxes import (
-    Rect,
-    _fit_label,
-    _linear,
-    _oklab,
-    _pixels,
-    _place,
-    _text_color,
-    class_color,
-    draw_detections,
-)
+from frcnn_cli.drawing.boxes import _pixels, _place, draw_detections
+from frcnn_cli.drawing.colors import class_color, linear, oklab, text_color
+from frcnn_cli.drawing.labels import Rect, fit_label
 
 NAMES = ("cat", "dog")
 
@@ -96,7 +88,7 @@ def test_label_lies_wholly_inside_the_image_or_is_left_out(width, height, corner
     box = _pixels(
         np.array([*np.minimum(corners[:2], corners[2:]), *np.maximum(corners[:2], corners[2:])]), width, height
     )
-    label = _fit_label("dog 0.50", float(np.sqrt(width * height)), width, height)
+    label = fit_label("dog 0.50", float(np.sqrt(width * height)), width, height)
     if box and label:
         plate = _place(label, box, [Rect(0, 0, width // 2, height)], width, height)
         assert 0 <= plate.left < plate.right <= width
@@ -107,7 +99,7 @@ def test_label_lies_wholly_inside_the_image_or_is_left_out(width, height, corner
 def test_text_lies_wholly_on_its_plate():
     """Drawn black or white only within the plate, which stands on the box as there is room above."""
     picture = draw_detections(gray(200, 300), found((100, 100, 200, 150)), ["|gjpqy|ÅÉ|"])
-    text = (picture == _text_color(class_color(1))).all(axis=-1)
+    text = (picture == text_color(class_color(1))).all(axis=-1)
     plate_rows = np.flatnonzero(has_color(picture, 1)[:97].any(axis=1))
     assert text.any()
     assert np.flatnonzero(text.any(axis=1)).min() >= plate_rows.min()
@@ -142,7 +134,7 @@ def test_label_without_a_name_and_a_name_too_long_for_the_image():
 
 def test_colours_are_fixed_distinct_and_numbered_from_1():
     colors = np.array([class_color(label) for label in range(1, 21)])
-    lab = _oklab(colors)
+    lab = oklab(colors)
     distances = np.linalg.norm(lab[:, None] - lab[None], axis=-1)[~np.eye(20, dtype=bool)]
     assert distances.min() > 0.08  # about 0.02 is just noticeable
     assert class_color(1) == class_color(97)
@@ -153,7 +145,7 @@ def test_colours_are_fixed_distinct_and_numbered_from_1():
 def test_text_is_readable_on_every_colour():
     for label in range(1, 97):
         color = class_color(label)
-        values = [float(_linear(np.array(c)) @ (0.2126, 0.7152, 0.0722)) for c in (color, _text_color(color))]
+        values = [float(linear(np.array(c)) @ (0.2126, 0.7152, 0.0722)) for c in (color, text_color(color))]
         assert (max(values) + 0.05) / (min(values) + 0.05) > 3
 
 

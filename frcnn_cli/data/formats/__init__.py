@@ -27,6 +27,7 @@ class Reading:
         skip_faulty: leave faulty objects and images out, and list them in `Dataset.skipped`.
         strict: take boxes that leave their image by more than a rounding error for faults, however little it is.
         unannotated_empty: take images without an annotation for images without objects, where the format does not.
+        follow_outside: read images that names of the data set lead to outside of its folder.
     """
 
     split: str
@@ -36,6 +37,7 @@ class Reading:
     skip_faulty: bool = False
     strict: bool = False
     unannotated_empty: bool = False
+    follow_outside: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -204,6 +205,15 @@ class Draft:
         image.names.append(plain(name))
         image.difficult.append(difficult or crowd)
         image.crowd.append(crowd)
+
+    def note_outside(self, folders: Sequence[Path]) -> None:
+        """Add to the notes how many images lie outside of all of these folders, if that is allowed."""
+        if not self.reading.follow_outside:
+            return  # there are none
+        bases = [os.path.abspath(folder) + os.sep for folder in folders]
+        paths = [image.path for image in self._images if not os.path.abspath(image.path).startswith(tuple(bases))]
+        if paths:
+            self.notes.append(f"images outside of {folders[0]}, which are read too: {len(paths)}, such as {paths[0]}")
 
     @property
     def names(self) -> set[str]:

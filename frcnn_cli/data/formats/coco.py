@@ -9,7 +9,7 @@ from typing import Any
 
 from frcnn_cli.data.formats import Format, Reading
 from frcnn_cli.data.formats.building import Draft, ImageDraft, ObjectFault, stated_size
-from frcnn_cli.data.formats.finder import FileIndex, stem
+from frcnn_cli.data.formats.finder import FileIndex, leads_outside, stem
 from frcnn_cli.data.images import IMAGE_SUFFIXES
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.errors import DataError
@@ -46,6 +46,7 @@ def read_coco(path: Path, reading: Reading) -> Dataset:
     draft = Draft(path.stem, reading)
     names = _category_names(_without_roots(content, draft), path)
     images = _read_images(content["images"], path, draft)
+    draft.note_outside([reading.images])
     for number, item in enumerate(content["annotations"], start=1):
         try:
             _read_annotation(item, images, names, draft)
@@ -112,7 +113,7 @@ def _category_names(categories: Sequence[Any], path: Path) -> dict[int, str]:
 
 def _read_images(items: Sequence[Any], path: Path, draft: Draft) -> dict[Any, ImageDraft | None]:
     """Return {COCO's number: image}, None for an image that cannot be used; the reasons are added to the faults."""
-    index = FileIndex(draft.reading.images, IMAGE_SUFFIXES)
+    index = FileIndex(draft.reading.images, IMAGE_SUFFIXES, draft.reading.follow_outside)
     found: dict[Any, ImageDraft | None] = {}
     taken: set[str] = set()
     for number, item in enumerate(items, start=1):
@@ -138,7 +139,7 @@ def _read_images(items: Sequence[Any], path: Path, draft: Draft) -> dict[Any, Im
 
 def _find_image(name: str, index: FileIndex) -> str:
     """Where an image lies in the folder: where its name says, or else where it is found by a like one."""
-    if (index.folder / name).is_file() and not PurePosixPath(name).is_absolute():
+    if not leads_outside(name) and (index.folder / name).is_file():
         return PurePosixPath(name).as_posix()
     found = index.find_one(name)
     if found is None:

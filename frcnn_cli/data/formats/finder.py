@@ -21,13 +21,15 @@ class FileIndex:
     A file is told by its path below the folder, a text with slashes.
 
     Args:
-        folder: where to look; its sub-folders count, hidden files and folders do not.
+        folder: where to look; its sub-folders count, hidden files and folders do not. Links are followed.
         suffixes: in lower case; the files' own may be in any case.
+        follow_outside: find files outside of the folder too, where a name leads to one (``../b/a.jpg``).
     """
 
-    def __init__(self, folder: Path, suffixes: Collection[str]) -> None:
+    def __init__(self, folder: Path, suffixes: Collection[str], follow_outside: bool = False) -> None:
         self.folder = folder
         self._suffixes = suffixes
+        self._follow_outside = follow_outside
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -50,12 +52,33 @@ class FileIndex:
 
         Returns:
             None, one, or several that differ in their suffixes only.
+
+        Raises:
+            DataError: the name leads to a file outside of the folder, which is not to be followed.
         """
         name = _plain(name)
-        found = self._by_rules(name)
+        absolute = name.startswith("/")  # a copy below the folder is taken first
+        found = [] if absolute else self._outside(name)
+        if not found:
+            found = self._by_rules(name)
         if not found and os.path.splitext(name)[1].lower() in self._suffixes:
             found = self._by_rules(stem(name))
-        return found
+        return found or (self._outside(name) if absolute else [])
+
+    def _outside(self, name: str) -> list[str]:
+        """The file outside of the folder that a name leads to, if there is one."""
+        if not leads_outside(name):
+            return []
+        endings = ("", *self._suffixes, *(suffix.upper() for suffix in self._suffixes))
+        found = next((name + ending for ending in endings if os.path.isfile(self.folder / (name + ending))), None)
+        if found is None or os.path.splitext(found)[1].lower() not in self._suffixes:
+            return []
+        inside = os.path.relpath(os.path.abspath(self.folder / found), os.path.abspath(self.folder))
+        if not leads_outside(inside):
+            return [inside]
+        if not self._follow_outside:
+            raise DataError(f"{self.folder / name}: leads outside of {self.folder}; --follow-outside reads it")
+        return [found]
 
     def find_one(self, name: str) -> str | None:
         """As `find`, where there can be one file only.
@@ -104,6 +127,11 @@ class FileIndex:
 def stem(path: str) -> str:
     """A path without its suffix."""
     return os.path.splitext(path)[0]
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a path, with slashes, is none below the folder that it is relative to."""
+    return os.path.isabs(name) or (".." in name and os.path.normpath(name).split(os.sep)[0] == "..")
 
 
 def _index(paths: Collection[str], key: Callable[[str], str]) -> Index:

@@ -67,8 +67,9 @@ def read_voc(root: Path, reading: Reading) -> Dataset:
     """As `load_voc`."""
     root = _find_root(root, reading.split)
     listed = bool(voc_splits(root))
-    images = FileIndex(_part(root, ("JPEGImages", "images"), listed), IMAGE_SUFFIXES)
-    annotations = FileIndex(_part(root, ("Annotations", "annotation", "xmls"), listed), {".xml"})
+    outside = reading.follow_outside
+    images = FileIndex(_part(root, ("JPEGImages", "images"), listed), IMAGE_SUFFIXES, outside)
+    annotations = FileIndex(_part(root, ("Annotations", "annotation", "xmls"), listed), {".xml"}, outside)
     name, faults = root.resolve().name, []
     if listed:
         wanted = _listed(root, reading.split, images, faults)
@@ -80,6 +81,7 @@ def read_voc(root: Path, reading: Reading) -> Dataset:
     reader = _Reader(Draft(name, reading, faults), images, annotations)
     for image in wanted:
         reader.read(image)
+    reader.draft.note_outside([root])
     if not listed:
         reader.look_for_orphans(folders)
     return reader.finish(root)
@@ -158,14 +160,18 @@ def _listed(root: Path, split: str, images: FileIndex, faults: list[str]) -> lis
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:
             continue
-        image = _meant(line, images)
+        try:
+            image = _meant(line, images)
+        except DataError as error:
+            faults.append(f"{path}: line {number}: {error}")
+            continue
         key = image.files[0] if image.files else image.name
         if key in first_line:
             faults.append(f"{path}: line {number}: {image.name} is already in line {first_line[key]}")
         else:
             first_line[key] = number
             wanted.append(image)
-    if not wanted:
+    if not wanted and not faults:
         raise DataError(f"{path}: the image list is empty")
     return wanted
 

@@ -47,17 +47,18 @@ def load_yolo(place: str | Path, split: str, **wanted: Any) -> Dataset:
 
 def read_yolo(place: Path, reading: Reading) -> Dataset:
     """As `load_yolo`."""
-    config = _read_config(place, reading.split)
+    config = _read_config(place, reading)
     draft = Draft(config.name, reading)
-    images = _find_images(config, draft.faults)
+    images = _find_images(config, reading.follow_outside, draft.faults)
     labels = {image.path: _find_labels(image.path) for image in images}
-    if not any(labels.values()) and not reading.unannotated_empty:
+    if images and not any(labels.values()) and not reading.unannotated_empty:
         raise DataError(
             f"{config.path}: no image of {reading.split!r} has labels, such as {_label_places(images[0].path)[0]}"
         )
     for found in images:
         _read_image(found, labels[found.path], config, draft)
     draft.faults += _orphans(config, labels)
+    draft.note_outside([config.path.parent])
     return draft.finish(config.classes.values())
 
 
@@ -98,7 +99,8 @@ class _Found:
     path: Path
 
 
-def _read_config(place: Path, split: str) -> _Config:
+def _read_config(place: Path, reading: Reading) -> _Config:
+    split = reading.split
     path = _find_config(place) if place.is_dir() else place
     folder = path.parent
     if path.name == "classes.txt":
@@ -111,12 +113,13 @@ def _read_config(place: Path, split: str) -> _Config:
     if isinstance(content.get("path"), str):
         # Where it was made for another machine or working folder, its own place tells as much.
         root = _locate(content["path"], (folder,)) or folder
+        _check_inside(root, content["path"], "path", path, reading)
     return _Config(
         f"{folder.resolve().name} {split}",
         path,
         root,
         _class_names(content, path),
-        tuple(_split_places(content, path, root, split)),
+        tuple(_split_places(content, path, root, reading)),
         keypoints=bool(content.get("kpt_shape")),
     )
 
@@ -163,21 +166,45 @@ def _class_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
     pairs = names.items() if isinstance(names, dict) else enumerate(names)
     found: dict[int, str] = {}
     for key, name in pairs:
-        if not re.fullmatch("[0-9]{1,9}", str(key)) or not isinstance(name, str) or not name.strip():
-            raise DataError(f"{path}: names: {key!r}: {name!r} is not the number and the name of a class")
+        if (
+            not isinstance(key, (int, str))
+            or not re.fullmatch("[0-9]{1,9}", str(key))
+            or not isinstance(name, str)
+            or not name.strip()
+        ):
+            shown = f"{_shown(key)}: {_shown(name)}"
+            raise DataError(f"{path}: names: {shown} is not the number and the name of a class")
         found[int(key)] = name.strip()
     count = content.get("nc")
-    if count is not None and str(count) != str(len(found)):
-        raise DataError(f"{path}: nc is {count}, but there are {len(found)} names")
+    if count is not None and count != str(len(found)):
+        raise DataError(
+            f"{path}: nc is {count if isinstance(count, str) else _shown(count)}, but there are {len(found)} names"
+        )
     return dict(sorted(found.items()))
 
 
-def _split_places(content: Mapping[str, Any], path: Path, root: Path, split: str) -> Iterator[Path]:
+def _check_inside(place: Path, entry: str, key: str, path: Path, reading: Reading) -> None:
+    """Refuse a place that is not below the folder of data.yaml, unless such are wanted."""
+    if not reading.follow_outside and not _is_below(place, path.parent):
+        raise DataError(f"{path}: {key}: {entry!r} leads outside of {path.parent}; --follow-outside reads it")
+
+
+def _is_below(place: Path, folder: Path) -> bool:
+    return Path(os.path.abspath(place)).is_relative_to(os.path.abspath(folder))
+
+
+def _shown(value: Any) -> str:
+    """A value for a message: of YAML's aliases, which may stand for billions of items, the beginning."""
+    return repr(value)[:80] if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _split_places(content: Mapping[str, Any], path: Path, root: Path, reading: Reading) -> Iterator[Path]:
     """The folders and lists of a split.
 
     Raises:
         DataError: the split is not named, or what it names is not there.
     """
+    split = reading.split
     keys = [name for name in (split, *names_of(split)) if content.get(name)]
     if not keys:
         known = [name for name in content if name in ALL_NAMES and content[name]]
@@ -186,7 +213,8 @@ def _split_places(content: Mapping[str, Any], path: Path, root: Path, split: str
         for entry in content[key] if isinstance(content[key], list) else [content[key]]:
             place = _locate(entry, (root, path.parent)) if isinstance(entry, str) else None
             if place is None:
-                raise DataError(f"{path}: {key}: {entry!r}: no such folder or list of images")
+                raise DataError(f"{path}: {key}: {_shown(entry)}: no such folder or list of images")
+            _check_inside(place, entry, key, path, reading)
             yield place
 
 
@@ -209,7 +237,7 @@ def _locate(entry: str, bases: Sequence[Path]) -> Path | None:
     return None
 
 
-def _find_images(config: _Config, faults: list[str]) -> list[_Found]:
+def _find_images(config: _Config, follow_outside: bool, faults: list[str]) -> list[_Found]:
     """The image files of the split, each once; what a list names and is not there is added to the faults.
 
     Raises:
@@ -220,20 +248,26 @@ def _find_images(config: _Config, faults: list[str]) -> list[_Found]:
         if place.is_dir():
             paths.update(dict.fromkeys(place / name for name in FileIndex(place, IMAGE_SUFFIXES).paths))
         else:
-            paths.update(dict.fromkeys(_listed(place, config.root, faults)))
-    if not paths:
+            paths.update(dict.fromkeys(_listed(place, config, follow_outside, faults)))
+    if not paths and not faults:
         raise DataError(f"{config.path}: no image in {', '.join(map(str, config.images))}")
     return [_Found(_image_id(path, config), path) for path in paths]
 
 
-def _listed(path: Path, root: Path, faults: list[str]) -> Iterator[Path]:
-    index = FileIndex(root, IMAGE_SUFFIXES)
+def _listed(path: Path, config: _Config, follow_outside: bool, faults: list[str]) -> Iterator[Path]:
+    index = FileIndex(config.root, IMAGE_SUFFIXES, follow_outside)
+    bases = (config.root, config.path.parent)
     for number, line in enumerate(map(str.strip, read_text(path).split("\n")), start=1):
         if not line:
             continue
         place = path.parent / line  # relative to the list, as Ultralytics has it; or absolute
         if os.path.isfile(place):
-            yield Path(os.path.normpath(place))
+            if follow_outside or any(_is_below(place, base) for base in bases):
+                yield Path(os.path.normpath(place))
+            else:
+                faults.append(
+                    f"{path}: line {number}: {line}: leads outside of {config.root}; --follow-outside reads it"
+                )
             continue
         try:
             found = index.find_one(line)
@@ -243,7 +277,7 @@ def _listed(path: Path, root: Path, faults: list[str]) -> Iterator[Path]:
         if found is None:
             faults.append(f"{path}: line {number}: {line}: no such image")
         else:
-            yield root / found
+            yield config.root / found
 
 
 def _image_id(path: Path, config: _Config) -> str:

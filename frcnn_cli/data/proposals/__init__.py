@@ -1,5 +1,7 @@
 """Proposal files of every format, opened and written by their suffix: .npz (ours), .mat (fast-rcnn), .pkl (detectron2).
 
+Files of single images, and folders of these, are opened in a layout that the user tells.
+
 All of them are read as continuous xyxy; each format's own convention is stated, and ends, in its module.
 """
 
@@ -13,9 +15,11 @@ import numpy as np
 
 from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals, write_detectron2
-from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, write_fast_rcnn
+from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, is_split, write_fast_rcnn
+from frcnn_cli.data.proposals.layouts import LAYOUTS
 from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
 from frcnn_cli.data.proposals.shards import ShardedProposals, find_shards
+from frcnn_cli.data.proposals.single import SUFFIXES, SingleImageProposals
 from frcnn_cli.errors import UsageError
 
 _READERS = {".npz": ProposalFile, ".mat": FastRCNNProposals, ".pkl": Detectron2Proposals}
@@ -52,22 +56,33 @@ class Proposals(Protocol):
         """The same, of an image [H, W, 3]."""
 
 
-def open_proposals(path: str | Path, images: Iterable[Item] = ()) -> Proposals:
+def open_proposals(path: str | Path, images: Iterable[Item] = (), layout: str | None = None) -> Proposals:
     """Open a proposal file; where a .npz is not there but its shards are, those, as one file.
 
     Args:
         path: the file.
         images: those of a data set, whose ids in a COCO file detectron2's proposals go by.
+        layout: how a box is written in a .mat, or in a folder of files of single images: a name of `LAYOUTS`; None for
+            a file that tells.
 
     Raises:
         UsageError: an unknown suffix.
         DataError: the file is missing, damaged or not of the format its suffix says, or shards do not fit together.
     """
     path = Path(path)
-    reader = _READERS[known_suffix(path)]
+    suffix = known_suffix(path, layout)
+    if layout is not None:
+        return _open_laid_out(path, images, layout)
+    reader = _READERS[suffix]
     if reader is Detectron2Proposals:
         return Detectron2Proposals(path, coco_ids(images))
     return ShardedProposals(path) if not path.exists() and find_shards(path) else reader(path)
+
+
+def _open_laid_out(path: Path, images: Iterable[Item], layout: str) -> Proposals:
+    if path.suffix.lower() == ".mat" and is_split(path):
+        return FastRCNNProposals(path, LAYOUTS[layout])
+    return SingleImageProposals(path, LAYOUTS[layout], [image.id for image in images])
 
 
 def has_proposals(path: Path) -> bool:
@@ -85,12 +100,20 @@ def write_images(path: Path, images: Iterable[ImageProposals], settings: Mapping
     _WRITERS[known_suffix(path)](path, images, settings)
 
 
-def known_suffix(path: Path) -> str:
+def known_suffix(path: Path, layout: str | None = None) -> str:
     """Return the suffix.
 
+    Args:
+        path: a proposal file; with a layout, perhaps a folder.
+        layout: see `open_proposals`.
+
     Raises:
-        UsageError: it is none of a proposal file.
+        UsageError: it is none of a proposal file, or of one that has a layout.
     """
-    if path.suffix not in _READERS:
-        raise UsageError(f"{path}: proposals are in .npz, .mat or .pkl files")
+    if layout is not None:
+        if path.suffix.lower() not in SUFFIXES and not path.is_dir():
+            raise UsageError(f"{path}: --proposal-layout is for {', '.join(SUFFIXES)} and folders of such files")
+    elif path.suffix not in _READERS:
+        hint = "; for a file an image, name --proposal-layout" if path.is_dir() or path.suffix in SUFFIXES else ""
+        raise UsageError(f"{path}: proposals are in .npz, .mat or .pkl files{hint}")
     return path.suffix

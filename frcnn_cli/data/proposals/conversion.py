@@ -43,8 +43,10 @@ def convert_proposals(
         for image_id, (width, height) in sizes.items():
             boxes = source.get(image_id, width, height)
             count += len(boxes)
-            yield ImageProposals(image_id, boxes, width, height, coco_ids.get(image_id))
+            picture = source.meta.get("pictures", {}).get(image_id)
+            yield ImageProposals(image_id, boxes, width, height, coco_ids.get(image_id), picture)
 
-    settings = {name: value for name, value in source.meta.items() if name not in ("format", "version", "sizes")}
+    of_the_file = ("format", "version", "sizes", "pictures")
+    settings = {name: value for name, value in source.meta.items() if name not in of_the_file}
     write_images(output, images(), settings or {"converted_from": source.path.name})
     return count

@@ -91,7 +91,7 @@ def write_detectron2(path: Path, images: Iterable[ImageProposals], settings: Map
         DataError: boxes are not valid, two images have the same COCO number, or the file cannot be written.
     """
     content: dict[str, Any] = {"boxes": [], "objectness_logits": [], "ids": [], "bbox_mode": XYXY_ABS}
-    for image_id, boxes, _, _, coco_id in checked_images(path, images):
+    for image_id, boxes, _, _, coco_id, _ in checked_images(path, images):
         number = coco_number(image_id) if coco_id is None else coco_id
         content["ids"].append(image_id if number is None else number)
         content["boxes"].append(boxes)

@@ -4,7 +4,8 @@
 id. So the pixel columns 3 to 5 are the continuous 2 to 5.
 
 A .mat of one image, as of fast-rcnn's demo (x1 first, counted from 0) or of the IJCV article (x1 first, counted from
-1), is refused: nothing in it tells which of the two it is, nor the image.
+1), is refused: nothing in it tells which of the two it is. Where the user does, `single` reads it; a split's .mat of
+another layout is read here.
 """
 
 from __future__ import annotations
@@ -15,28 +16,42 @@ from typing import Any
 
 import numpy as np
 
+from frcnn_cli.data.proposals.layouts import Layout, which_layout
 from frcnn_cli.data.proposals.matlab import read_mat
 from frcnn_cli.data.proposals.npz import ImageProposals, checked_images
 from frcnn_cli.data.proposals.sizeless import SizelessProposals, as_boxes
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write, reason
 
+LAYOUT = Layout("yxyx", 1)
+"""fast-rcnn's own."""
+
 
 class FastRCNNProposals(SizelessProposals):
     """A split's .mat, opened for reading.
+
+    Args:
+        path: the file.
+        layout: of its boxes.
 
     Raises:
         DataError: the file is missing, damaged, or not fast-rcnn's.
     """
 
-    convention = "y1 x1 y2 x2, pixels counted from 1"
-
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, layout: Layout = LAYOUT) -> None:
         path = Path(path)
-        cells = read_mat(path, ("boxes", "images"))
+        self.layout = layout
+        self.convention = str(layout)
+        cells = read_mat(path, ("boxes", "images", "bbs", "bboxes"))
         boxes, images = (cells.get(name) for name in ("boxes", "images"))
         if boxes is not None and boxes.dtype != object:
-            raise DataError(f"{path}: boxes of a single image, which do not tell where pixels are counted from")
+            raise DataError(
+                f"{path}: boxes of a single image, which do not tell where pixels are counted from; "
+                + which_layout("selective-search", "selective-search-ijcv", "fast-rcnn-demo")
+            )
+        for name, tool in (("bbs", "edge-boxes"), ("bboxes", "mcg")):
+            if boxes is None and cells.get(name) is not None:
+                raise DataError(f"{path}: {name} of a single image; --proposal-layout {tool} reads them as {tool} does")
         if boxes is None or images is None or images.dtype != object:
             raise DataError(f"{path}: not fast-rcnn's (no cell arrays boxes and images in it)")
         if boxes.size != images.size:
@@ -45,7 +60,16 @@ class FastRCNNProposals(SizelessProposals):
         self._cells = boxes.ravel()
 
     def _xyxy(self, place: int) -> np.ndarray:
-        return as_boxes(self._cells[place])[:, (1, 0, 3, 2)] - (1, 1, 0, 0)
+        return self.layout.to_xyxy(as_boxes(self._cells[place]))
+
+
+def is_split(path: Path) -> bool:
+    """Whether a .mat holds the boxes of several images, with their ids.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return {"boxes", "images"} <= read_mat(path, ("boxes", "images")).keys()
 
 
 def write_fast_rcnn(path: Path, images: Iterable[ImageProposals], settings: Mapping[str, Any]) -> None:

@@ -3,6 +3,10 @@
 As specified in "MAT-File Format" (The MathWorks). A file is a header of 128 bytes and elements, each of which says its
 type and its size. A variable is an element made of elements, perhaps compressed: flags, dimensions, name, content.
 SciPy reads these files too, but some damaged ones end the process.
+
+What a file says of its sizes is not believed: a compressed variable is unpacked to `ALLOWANCE` and `RATIO` times its
+own length at most, and a file has at most `MOST_CELLS` cells, so that memory stays below 100 MB and some 30 times the
+file. A variable that is not asked for is not unpacked.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -32,6 +37,15 @@ CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13:
 """NumPy's names of the arrays' classes that are numbers; they may be stored as a smaller type."""
 
 HEADER = 128
+BEGINNING = 2**12
+"""As many bytes of a variable are unpacked to see its name."""
+
+ALLOWANCE, RATIO = 2**24, 20
+"""Boxes as float64 are a sixth of their length when they are compressed; zeros, a thousandth."""
+
+MOST_CELLS = 1_000_000
+"""More than a data set has images."""
+
 DEEPEST = 8
 """As deep as cells may lie in cells."""
 
@@ -59,15 +73,49 @@ def _variables(data: memoryview, names: Collection[str]) -> Iterator[tuple[str, 
     order = {b"IM": "<", b"MI": ">"}.get(bytes(data[HEADER - 2 : HEADER]))
     if order is None:
         raise ValueError("it lacks the header of format 5")
+    seen: set[str] = set()
+    budget = Budget(MOST_CELLS)
     for kind, body in _elements(data[HEADER:], order):
         if kind == COMPRESSED:
-            unpacked = memoryview(zlib.decompress(body))
+            unpacked = _unpacked(body, order, names)
+            if unpacked is None:
+                continue
             kind, body = next(_elements(unpacked, order), (0, unpacked))
         if kind != MATRIX:
             raise ValueError(f"an element of type {kind} in the place of a variable")
-        name, value = _array(body, order, names)
+        name, value = _array(body, order, names, budget)
         if name in names:
+            if name in seen:
+                raise ValueError(f"{name} is there twice")
+            seen.add(name)
             yield name, value
+
+
+def _unpacked(body: memoryview, order: str, names: Collection[str]) -> memoryview | None:
+    """What a compressed element holds; None if it is a variable that is not asked for.
+
+    Raises:
+        ValueError: it is longer than `RATIO` allows, or than it says itself.
+    """
+    stream = zlib.decompressobj()
+    data = stream.decompress(body, BEGINNING)
+    if len(data) < 8:
+        raise ValueError("it ends in the middle of an element")
+    kind, size = struct.unpack_from(f"{order}II", data)
+    if kind == MATRIX and _name(memoryview(data)[8:], order) not in names:
+        return None
+    most = ALLOWANCE + RATIO * len(body)
+    if size > most:
+        raise ValueError(f"a variable of {size:,} bytes in {len(body):,}; at most {most:,} are unpacked")
+    rest = stream.decompress(stream.unconsumed_tail, max(8 + size - len(data), 0) + 1)
+    return memoryview(data + rest)
+
+
+def _name(body: memoryview, order: str) -> str:
+    """The name of a variable, by its beginning."""
+    elements = _elements(body, order)
+    _next(elements), _next(elements)
+    return bytes(_next(elements)[1]).decode("latin1")
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
@@ -90,10 +138,23 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         yield kind, data[start : start + size]
 
 
-def _array(body: memoryview, order: str, names: Collection[str] | None, depth: int = 0) -> tuple[str, Any]:
+NOTHING = np.zeros((0, 0))
+"""An empty cell. There may be very many, so they are one."""
+
+
+@dataclass
+class Budget:
+    """How many cells a file may still have."""
+
+    cells: int
+
+
+def _array(
+    body: memoryview, order: str, names: Collection[str] | None, budget: Budget, depth: int = 0
+) -> tuple[str, Any]:
     """The name and the value of a variable; the value only if it is one of the names, or these are None."""
     if not len(body):
-        return "", np.zeros((0, 0))  # an empty cell
+        return "", NOTHING
     elements = _elements(body, order)
     flags = _numbers(*_next(elements), order, UINT32)
     shape = tuple(_numbers(*_next(elements), order, INT32).tolist())
@@ -109,7 +170,7 @@ def _array(body: memoryview, order: str, names: Collection[str] | None, depth: i
     if kind == CHAR:
         return name, _rows(*_next(elements), order, shape)
     if kind == CELL:
-        return name, _cells(elements, order, shape, len(body), depth)
+        return name, _cells(elements, order, shape, len(body), budget, depth)
     return name, None
 
 
@@ -138,14 +199,20 @@ def _rows(kind: int, body: memoryview, order: str, shape: tuple[int, ...]) -> np
 
 
 def _cells(
-    elements: Iterator[tuple[int, memoryview]], order: str, shape: tuple[int, ...], size: int, depth: int
+    elements: Iterator[tuple[int, memoryview]],
+    order: str,
+    shape: tuple[int, ...],
+    size: int,
+    budget: Budget,
+    depth: int,
 ) -> np.ndarray:
-    if prod(shape) > size // 8 or depth > DEEPEST:
+    budget.cells -= prod(shape)
+    if prod(shape) > size // 8 or budget.cells < 0 or depth > DEEPEST:
         raise ValueError(f"{prod(shape)} cells, {depth} deep, in {size} bytes")
     cells = np.empty(prod(shape), dtype=object)
     for place in range(len(cells)):
         kind, body = _next(elements)
         if kind != MATRIX:
             raise ValueError(f"an element of type {kind} in the place of a cell")
-        cells[place] = _array(body, order, None, depth + 1)[1]
+        cells[place] = _array(body, order, None, budget, depth + 1)[1]
     return cells.reshape(shape, order="F")

@@ -1,8 +1,12 @@
 """The proposal file: one .npz a split, one array of boxes an image.
 
 Member ``IMAGE_ID.npy`` is float32 [N, 4], xyxy in continuous pixels of the image as displayed, best first.
-Member ``__meta__.npy`` is JSON as uint8: how the boxes were made, and each image's size, so that proposals of
-another copy of an image are caught. NumPy alone reads it (``numpy.load(path)["IMAGE_ID"]``); nothing is pickled.
+Member ``__meta__.npy`` is JSON as uint8: how the boxes were made, each image's size, and the `fingerprint` of the file
+that it was read from, so that proposals of another picture are noticed. Files of earlier versions have no fingerprints.
+NumPy alone reads it (``numpy.load(path)["IMAGE_ID"]``); nothing is pickled.
+
+What a file says of its sizes is held against the bytes it has, so that a small one does not take all memory: an image
+has at most `MOST_BOXES`, and the JSON is no longer than the ids allow.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -24,21 +29,29 @@ from frcnn_cli.files import atomic_write, reading, reason
 FORMAT = "frcnn-proposals"
 VERSION = 1
 
+MOST_BOXES = 1_000_000
+"""Of an image: 32 MB, as float64."""
+
 _META = "__meta__"
 # No time stamp: the same boxes and settings give the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # What a damaged archive leads zipfile, zlib and NumPy's header parser to raise.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError, MemoryError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError, MemoryError, SyntaxError)
 
 
 class ImageProposals(NamedTuple):
-    """One image's boxes (float [N, 4], xyxy in continuous pixels, best first), its size in pixels, and its COCO id."""
+    """One image's boxes (float [N, 4], xyxy in continuous pixels, best first), its size in pixels, and its COCO id.
+
+    Attributes:
+        picture: the `fingerprint` of its file; None where it is not known.
+    """
 
     id: str
     boxes: np.ndarray
     width: int
     height: int
     coco_id: int | str | None = None
+    picture: tuple[int, int] | None = None
 
 
 class ProposalFile(StoredProposals):
@@ -49,7 +62,8 @@ class ProposalFile(StoredProposals):
 
     Attributes:
         path: the file.
-        meta: the settings the proposals were made with (``mode``, ``seed``, ``max_proposals``, ``sizes`` ...).
+        meta: the settings the proposals were made with (``mode``, ``seed``, ``max_proposals`` ...), ``sizes`` and, of
+            the images whose files are known, ``pictures``.
         ids: the image ids, in the order they were written.
 
     Raises:
@@ -62,7 +76,8 @@ class ProposalFile(StoredProposals):
         members = [name.removesuffix(".npy") for name in self._archive().namelist()]
         if _META not in members:
             raise DataError(f"{self.path}: not a proposal file (no {_META} in it)")
-        self.meta = self._read_meta()
+        # Each image stands there twice, beside a few numbers; a character takes up to 12 bytes of JSON.
+        self.meta = self._read_meta(2**20 + sum(200 + 24 * len(name) for name in members))
         self.ids = tuple(name for name in members if name != _META)
         self._known = frozenset(self.ids)
 
@@ -85,7 +100,7 @@ class ProposalFile(StoredProposals):
             made_on = f"made on {' x '.join(map(str, size))} pixels" if isinstance(size, list) else "of unknown size"
             raise DataError(f"{self.path}: image {image_id}: proposals {made_on}, but the image is {width} x {height}")
         try:
-            return checked_proposals(self._read(image_id), width, height)
+            return checked_proposals(self._read(image_id, 32 * MOST_BOXES), width, height)
         except ValueError as fault:
             raise DataError(f"{self.path}: image {image_id}: {fault}") from fault
 
@@ -107,27 +122,62 @@ class ProposalFile(StoredProposals):
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # a version, a name that is no text
             raise DataError(f"{self.path}: not a proposal file, or a damaged one ({reason(error)})") from error
 
-    def _read(self, name: str) -> np.ndarray:
+    def _read(self, name: str, most: int) -> np.ndarray:
+        """An array of the archive, which has at most so many bytes."""
         try:
             with self._archive().open(f"{name}.npy") as member:
-                array = np.lib.format.read_array(member, allow_pickle=False)
-                member.read()  # to the end, where the checksum is compared
+                info = self._archive().getinfo(f"{name}.npy")
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError("it is compressed in a way that no proposal file is")
+                array = read_npy(member, info.file_size, most)
+                member.read(1)  # the end, where the checksum is compared
                 return array
         except KeyError:
             raise DataError(f"{self.path}: {name} is not an array of numbers") from None
         except _DAMAGE as error:
             raise DataError(f"{self.path}: {name} cannot be read ({reason(error)})") from error
 
-    def _read_meta(self) -> dict[str, Any]:
+    def _read_meta(self, most: int) -> dict[str, Any]:
         try:
-            meta = json.loads(self._read(_META).tobytes())
-        except ValueError as error:
+            meta = json.loads(self._read(_META, most).tobytes())
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{self.path}: {_META} is not JSON ({reason(error)})") from error
         if not isinstance(meta, dict) or meta.get("format") != FORMAT or not isinstance(meta.get("sizes"), dict):
             raise DataError(f"{self.path}: not a proposal file ({_META} does not say {FORMAT} and sizes)")
-        if meta.get("version") != VERSION:
-            raise DataError(f"{self.path}: version {meta.get('version')} of the format; this program reads {VERSION}")
+        version = meta.get("version")
+        if version != VERSION:
+            shown = version if type(version) in (int, float) else "another"
+            raise DataError(f"{self.path}: version {shown} of the format; this program reads {VERSION}")
+        if not isinstance(meta.get("pictures", {}), dict):
+            raise DataError(f"{self.path}: not a proposal file ({_META} has no pictures by their ids)")
         return meta
+
+
+def read_npy(file: IO[bytes], size: int, most: int) -> np.ndarray:
+    """Read an array in NumPy's format, once its header fits the number of bytes that there are.
+
+    Args:
+        file: at its beginning.
+        size: of the file, in bytes.
+        most: bytes of the array.
+
+    Raises:
+        ValueError: it is another one's, or larger, or an array of objects.
+    """
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of NumPy's format")
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("object arrays cannot be read without running what is in them")
+    length = dtype.itemsize * prod(shape)
+    if length > most:
+        raise ValueError(f"an array of {length:,} bytes; at most {most:,} are read")
+    if length != size - file.tell():
+        raise ValueError(f"an array of {length:,} bytes in the place of {size - file.tell():,}")
+    values = np.frombuffer(bytearray(file.read(length)), dtype)
+    return values.reshape(shape, order="F" if fortran else "C")
 
 
 def checked_proposals(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -160,7 +210,7 @@ def checked_images(path: Path, images: Iterable[ImageProposals]) -> Iterator[Ima
     """
     seen: set[str] = set()
     for image in images:
-        image_id, boxes, width, height, _ = image
+        image_id, boxes, width, height, *_ = image
         if image_id in seen:
             raise DataError(f"{path}: image {image_id}: is there twice")
         seen.add(image_id)
@@ -198,12 +248,16 @@ def write_npz(path: Path, images: Iterable[ImageProposals], settings: Mapping[st
     """
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         sizes: dict[str, list[int]] = {}
-        for image_id, boxes, width, height, _ in checked_images(path, images):
+        pictures: dict[str, list[int]] = {}
+        for image_id, boxes, width, height, _, picture in checked_images(path, images):
             if image_id == _META:
                 raise DataError(f"{path}: image {image_id}: a reserved name")
             _write_member(archive, image_id, boxes)
             sizes[image_id] = [int(width), int(height)]
-        text = json.dumps({**settings, "format": FORMAT, "version": VERSION, "sizes": sizes})
+            if picture is not None:
+                pictures[image_id] = list(picture)
+        known = {"pictures": pictures} if pictures else {}
+        text = json.dumps({**settings, "format": FORMAT, "version": VERSION, "sizes": sizes, **known})
         _write_member(archive, _META, np.frombuffer(text.encode(), dtype=np.uint8))
 
 

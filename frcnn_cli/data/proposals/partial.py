@@ -13,8 +13,10 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from frcnn_cli.data.items import Item
 from frcnn_cli.data.proposals import known_suffix, write_images
 from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
+from frcnn_cli.data.proposals.reuse import changed_pictures, with_sizes
 from frcnn_cli.errors import DataError, MissingFile
 from frcnn_cli.files import atomic_write, read_text, reason
 
@@ -45,9 +47,9 @@ class PartialProposals:
         if begun_with is None:
             with atomic_write(self.folder / _SETTINGS) as temporary:
                 temporary.write_text(json.dumps(self.settings, indent=2), encoding="utf-8")
-        elif begun_with != self.settings:
+        elif differing := _difference(with_sizes(begun_with), with_sizes(self.settings)):
             raise DataError(
-                f"{self.folder}: begun with other settings ({_difference(begun_with, self.settings)}); "
+                f"{self.folder}: begun with other settings ({differing}); "
                 "use those again to go on, or delete the folder to start anew"
             )
 
@@ -59,13 +61,29 @@ class PartialProposals:
             raise DataError(f"{self.folder}: cannot be read ({reason(error)})") from error
         return frozenset(unquote(name.removesuffix(".npz")) for name in names if name.endswith(".npz"))
 
-    def add(self, image_id: str, boxes: np.ndarray, width: int, height: int) -> None:
+    def is_stale(self, item: Item) -> bool:
+        """Whether an image that is done has another file now, or its result cannot be read."""
+        try:
+            return bool(changed_pictures(ProposalFile(self._file(item.id)), [item]))
+        except DataError:
+            return True
+
+    def add(
+        self, image_id: str, boxes: np.ndarray, width: int, height: int, picture: tuple[int, int] | None = None
+    ) -> None:
         """Store the boxes (float [N, 4], xyxy, best first) of one image of width x height pixels.
+
+        Args:
+            image_id: of the image.
+            boxes: see above.
+            width: see above.
+            height: see above.
+            picture: the `fingerprint` of its file.
 
         Raises:
             DataError: they are no valid boxes, or cannot be stored.
         """
-        write_npz(self._file(image_id), [ImageProposals(image_id, boxes, width, height)], {})
+        write_npz(self._file(image_id), [ImageProposals(image_id, boxes, width, height, picture=picture)], {})
 
     def finish(self, ids: Iterable[str] | None = None, coco_ids: Mapping[str, int | str] = MappingProxyType({})) -> int:
         """Make the proposal file, in the order of the ids, and remove the folder.
@@ -89,7 +107,8 @@ class PartialProposals:
                 width, height = single.meta["sizes"].get(image_id, (0, 0))
                 boxes = single.get(image_id, width, height)
                 count += len(boxes)
-                yield ImageProposals(image_id, boxes, width, height, coco_ids.get(image_id))
+                picture = single.meta.get("pictures", {}).get(image_id)
+                yield ImageProposals(image_id, boxes, width, height, coco_ids.get(image_id), picture)
 
         write_images(self.path, stored(), self.settings)
         shutil.rmtree(self.folder, ignore_errors=True)  # the results are safe; a leftover is found and reused
@@ -101,16 +120,16 @@ class PartialProposals:
     def _begun_with(self) -> Any:
         """Read the settings the folder was begun with; None if nothing was."""
         try:
-            return json.loads(read_text(self.folder / _SETTINGS))
+            begun_with = json.loads(read_text(self.folder / _SETTINGS))
         except MissingFile:
             if self.folder.is_dir() and self.done_ids():
                 return {}
             return None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{self.folder / _SETTINGS}: cannot be read ({reason(error)})") from error
+        return begun_with if isinstance(begun_with, dict) else {}
 
 
-def _difference(before: Any, now: Mapping[str, Any]) -> str:
-    before = before if isinstance(before, dict) else {}
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     return ", ".join(f"{key} {before.get(key)}, now {now.get(key)}" for key in changed)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from frcnn_cli.data.proposals.npz import ProposalFile
+from frcnn_cli.data.proposals.reuse import with_sizes
 from frcnn_cli.data.proposals.stored import StoredProposals
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import reason
@@ -96,13 +97,14 @@ class ShardedProposals(StoredProposals):
         _check_complete(self.path, shards)
         self._files = [ProposalFile(shard) for shard in shards.values()]
         first = self._files[0]
-        self.meta: dict[str, Any] = {**first.meta, "sizes": {}}
+        self.meta: dict[str, Any] = {**with_sizes(first.meta), "sizes": {}, "pictures": {}}
         self._owners: dict[str, ProposalFile] = {}
         for file in self._files:
+            before, own = with_sizes(first.meta), with_sizes(file.meta)
             different = sorted(
                 key
-                for key in {*first.meta, *file.meta} - {"sizes"}
-                if (key in first.meta, first.meta.get(key)) != (key in file.meta, file.meta.get(key))
+                for key in {*before, *own} - {"sizes", "pictures"}
+                if (key in before, before.get(key)) != (key in own, own.get(key))
             )
             if different:
                 raise DataError(f"{file.path}: made otherwise than {first.path} ({', '.join(different)} differ)")
@@ -111,6 +113,9 @@ class ShardedProposals(StoredProposals):
                 if other is not file:
                     raise DataError(f"{file.path}: image {image_id} is in {other.path} too")
             self.meta["sizes"].update(file.meta["sizes"])
+            self.meta["pictures"].update(file.meta.get("pictures", {}))
+        if not self.meta["pictures"]:
+            del self.meta["pictures"]
         self.ids = tuple(self._owners)
 
     def __contains__(self, image_id: object) -> bool:

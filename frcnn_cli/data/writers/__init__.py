@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from frcnn_cli.data.detections import ImageResult
-from frcnn_cli.data.items import Item
+from frcnn_cli.data.items import Item, Video
+from frcnn_cli.errors import DataError
+from frcnn_cli.files import inside
 from frcnn_cli.tables import Table
 
 
@@ -24,7 +26,7 @@ class Target:
     Attributes:
         path: a file, or the folder of several.
         classes: names of the labels 1, 2, ...
-        images: those that results may come of.
+        images: those that results may come of, and videos whose frames they may come of.
         split: the list that the images are from, such as ``test``.
     """
 
@@ -56,6 +58,28 @@ WRITERS: Table[Writer] = Table(
         "csv": "frcnn_cli.data.writers.csv_file:write_csv",
         "coco": "frcnn_cli.data.writers.coco:write_coco",
         "voc": "frcnn_cli.data.writers.voc_results:write_voc",
+        "voc-xml": "frcnn_cli.data.writers.voc_xml:write_voc_xml",
+        "yolo": "frcnn_cli.data.writers.yolo:write_yolo",
+        "yolo-conf": "frcnn_cli.data.writers.yolo:write_yolo_scores",
     },
 )
 """By the name of ``--format``."""
+
+
+def check_distinct(target: Target) -> None:
+    """Refuse images that would share a file, for formats of one file an image.
+
+    Raises:
+        DataError: two have one id, or ids that are one as names of files.
+    """
+    owners: dict[Path, Path] = {}
+    for image in target.images:
+        name = inside(Path(), first_id(image))
+        if name in owners:
+            raise DataError(f"{target.path}: {owners[name]} and {image.path} would share the file of {name}")
+        owners[name] = image.path
+
+
+def first_id(item: Item) -> str:
+    """The id of an image, or of a video's first frame."""
+    return item.frame_id(0) if isinstance(item, Video) else item.id

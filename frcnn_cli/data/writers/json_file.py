@@ -13,10 +13,19 @@ from frcnn_cli.files import atomic_write
 
 
 def as_json(result: ImageResult) -> dict[str, Any]:
-    """What JSON holds of one image: boxes are xyxy in continuous pixels, with two decimals, scores have four."""
-    found = result.detections
+    """What JSON holds of one image: boxes are xyxy in continuous pixels, with two decimals, scores have four.
+
+    Of a frame, ``image`` is its video; ``frame`` counts from 0, ``time`` is in seconds, and ``fps``, where a rate is
+    kept, the frames a second that are looked at.
+    """
+    found, place = result.detections, {}
+    if result.frame:
+        place = {"frame": result.frame.number, "time": round(result.frame.seconds, 3)}
+        if result.frame.rate is not None:
+            place["fps"] = round(result.frame.rate, 2)
     return {
         "image": str(result.path),
+        **place,
         "width": result.width,
         "height": result.height,
         "detections": [

@@ -9,14 +9,15 @@ format"). Its boxes are 1-based and include their last pixel; ours are continuou
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from frcnn_cli.data.detections import Detections, ImageResult
-from frcnn_cli.data.writers import Target
+from frcnn_cli.data.writers import Target, first_id
+from frcnn_cli.data.writers.spool import open_spool
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write, check_writable, reason
 
@@ -32,17 +33,17 @@ def results_path(folder: Path, split: str, name: str) -> Path:
 @contextmanager
 def write_voc(target: Target) -> Iterator[Callable[[ImageResult], None]]:
     """See `Writer`. The files hold the images class by class, so they are written when all images are there."""
-    ids = [image.id for image in target.images]
+    ids = [first_id(image) for image in target.images]
     _check_ids(target.path, ids)
     if len(set(ids)) < len(ids):
         twice = next(image_id for place, image_id in enumerate(ids) if image_id in ids[:place])
         raise DataError(f"{target.path}: two images have the id {twice!r}, which VOC results cannot tell apart")
-    for path in _paths_of(target.path, target.split, target.classes):
+    paths = _paths_of(target.path, target.split, target.classes)
+    for path in paths:
         check_writable(path)
-    found: list[ImageResult] = []
-    yield found.append
-    ids, detections = [result.id for result in found], [result.detections for result in found]
-    write_voc_results(target.path, target.split, target.classes, ids, detections)
+    with open_spool(target.path) as spool:
+        yield lambda result: spool.add(_lines(result.id, result.detections))
+        _write(paths, spool)
 
 
 def write_voc_results(
@@ -72,16 +73,29 @@ def write_voc_results(
         if found.labels.max(initial=0) > len(classes):
             raise ValueError(f"{image_id}: label {found.labels.max()}, but there are {len(classes)} classes")
     paths = _paths_of(folder, split, classes)
-
-    for label, path in enumerate(paths, start=1):
-        lines = []
-        for image_id, found in zip(image_ids, detections, strict=True):
-            mine = found.labels == label
-            for score, box in zip(found.scores[mine], found.boxes[mine] + _TO_VOC, strict=True):
-                lines.append(f"{image_id} {score:.6f} " + " ".join(f"{corner:.1f}" for corner in box) + "\n")
-        with atomic_write(path) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+    _write(paths, [_lines(image_id, found) for image_id, found in zip(image_ids, detections, strict=True)])
     return paths
+
+
+def _lines(image_id: str, found: Detections) -> list[tuple[int, str]]:
+    """The label and the line of each detection of an image."""
+    lines = []
+    for label, score, box in zip(found.labels.tolist(), found.scores, found.boxes + _TO_VOC, strict=True):
+        lines.append((label, f"{image_id} {score:.6f} " + " ".join(f"{corner:.1f}" for corner in box) + "\n"))
+    return lines
+
+
+def _write(paths: Sequence[Path], images: Iterable[Iterable[tuple[int, str]]]) -> None:
+    """Write the lines of all images into the files of their labels."""
+    with ExitStack() as files:
+        temporaries = [files.enter_context(atomic_write(path)) for path in paths]
+        for lines in images:
+            texts: dict[int, str] = {}
+            for label, line in lines:
+                texts[label] = texts.get(label, "") + line
+            for label, text in texts.items():  # opened anew, as there may be more classes than files can be open
+                with temporaries[label - 1].open("a", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(text)
 
 
 def read_voc_results(folder: Path, split: str, classes: Sequence[str]) -> dict[str, Detections]:

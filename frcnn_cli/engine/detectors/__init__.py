@@ -93,5 +93,12 @@ class Kind:
     compressible: tuple[str, ...] = ()
 
 
-DETECTORS: Table[Kind] = Table("kind of detector", {FAST_RCNN: "frcnn_cli.engine.detectors.fast_rcnn:KIND"})
+DETECTORS: Table[Kind] = Table(
+    "kind of detector",
+    {
+        "rcnn": "frcnn_cli.engine.detectors.rcnn:KIND",
+        "sppnet": "frcnn_cli.engine.detectors.sppnet:KIND",
+        FAST_RCNN: "frcnn_cli.engine.detectors.fast_rcnn:KIND",
+    },
+)
 """By what checkpoints call them."""

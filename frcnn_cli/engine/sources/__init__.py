@@ -42,9 +42,12 @@ class Search(Protocol):
 
     Attributes:
         version: raised whenever an image's boxes change; proposal files record it.
+        sizes: whether it can be told at which size to look; it then takes ``search_size`` and ``smallest``, keywords
+            like those of `proposals.selective_search`. One that does not say so cannot.
     """
 
     version: int
+    sizes: bool = False
 
     def __call__(self, image: np.ndarray, max_proposals: int, seed: int, *, threads: int | None = None) -> np.ndarray:
         """The best boxes of uint8 RGB [H, W, 3]: float32 [N, 4], as `ProposalSource.boxes` returns them.

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from frcnn_cli.engine.sources import SEARCHES
+from frcnn_cli.errors import UsageError
 from frcnn_cli.settings import setting
+from proposals import SEARCH_SIZE, SMALLEST
+
+SEARCH_SIZE_HELP = (
+    "Search images with the pixels of one of this width and 3/4 of it in height, where they have as many; twice the "
+    "size takes four times as long."
+)
+SMALLEST_HELP = "The shortest side of a proposal, in pixels of an image of --search-size."
+SIZES = {"least": 50, "most": 4000, "metavar": "PIXELS"}
+"""Of --search-size, wherever it is an option."""
+
+SIDES = {"least": 1, "most": 1000, "metavar": "PIXELS"}
+"""Of --smallest."""
 
 
 @dataclass(frozen=True)
@@ -18,26 +34,54 @@ class ProposalConfig:
         mode: a name of `SEARCHES`.
         max_proposals: of an image.
         seed: of the random part of the ranks.
+        search_size: the width of a photograph of 4:3 that has as many pixels as images are searched with.
+        smallest: the shortest side of a proposal, in pixels of such a photograph.
     """
 
     mode: str = setting("fast", "How closely selective search looks.", choices=SEARCHES)
     max_proposals: int = setting(2000, "The most proposals of an image.", least=1)
     seed: int = setting(0, "What the random part of the proposals' ranks follows from.", least=0)
+    search_size: int = setting(SEARCH_SIZE, SEARCH_SIZE_HELP, **SIZES)
+    smallest: int = setting(SMALLEST, SMALLEST_HELP, **SIDES)
+
+    def settings(self) -> dict[str, Any]:
+        """What a proposal file says of how its boxes were made.
+
+        Raises:
+            UsageError: no such mode.
+        """
+        version = SEARCHES.find(self.mode).version
+        own = {"mode": self.mode, "max_proposals": self.max_proposals, "seed": self.seed, "search": version}
+        return {**own, "search_size": self.search_size, "smallest": self.smallest}
+
+    def search(self) -> Callable[..., np.ndarray]:
+        """A function of an image (uint8 RGB [H, W, 3]) and ``threads`` (see `Search`) that returns its boxes.
+
+        Raises:
+            UsageError: no such mode, or it knows no other size than its own.
+        """
+        search = SEARCHES.find(self.mode)
+        sizes = {"search_size": self.search_size, "smallest": self.smallest}
+        changed = {name: value for name, value in sizes.items() if value != getattr(ProposalConfig, name)}
+        if changed and not getattr(search, "sizes", False):
+            name, value = next(iter(changed.items()))
+            raise UsageError(f"--{name.replace('_', '-')} {value}: not for --mode {self.mode}, which has its own")
+        return partial(search, max_proposals=self.max_proposals, seed=self.seed, **changed)
 
 
 class SearchSource:
     """Searches each image; a `ProposalSource`.
 
     Raises:
-        UsageError: no such mode.
+        UsageError: no such mode, or it knows no other size than its own.
     """
 
     made = True
 
     def __init__(self, config: ProposalConfig | None = None) -> None:
         self.config = config or ProposalConfig()
-        self.search = SEARCHES.find(self.config.mode)
+        self.search = self.config.search()
 
     def boxes(self, image: np.ndarray, image_id: str = "") -> np.ndarray:
         """See `ProposalSource.boxes`."""
-        return self.search(image, self.config.max_proposals, self.config.seed)
+        return self.search(image)

@@ -16,9 +16,12 @@ class SelectiveSearch:
 
     mode: str
     version: ClassVar[int] = VERSION
+    sizes: ClassVar[bool] = True
 
-    def __call__(self, image: np.ndarray, max_proposals: int, seed: int, *, threads: int | None = None) -> np.ndarray:
-        return selective_search(image, self.mode, max_proposals, seed, threads=threads)
+    def __call__(
+        self, image: np.ndarray, max_proposals: int, seed: int, *, threads: int | None = None, **sizes: int
+    ) -> np.ndarray:
+        return selective_search(image, self.mode, max_proposals, seed, threads=threads, **sizes)
 
 
 SINGLE = SelectiveSearch("single")

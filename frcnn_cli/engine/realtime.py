@@ -1,0 +1,186 @@
+"""Videos at a frame rate: how closely each frame is looked at follows from how long the frames before it took.
+
+Selective search, the network's backbone and its head each have a size that time can be saved at: the search's mode and
+the pixels that it works on, the image's scale, and the number of proposals. `LEVELS` are the combinations that keep
+most precision for their time, best first, as ``scripts/bench_realtime.py`` measures them. A video hardly changes from
+frame to frame, so the boxes that were found in the last one come before the proposals of the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import sqrt
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from frcnn_cli.data.detections import Detections, ImageResult
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector, detect_image
+from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+
+CARRIED_SCORE = 0.1
+"""The least score of a box that joins the next frame's proposals: less than what is reported, as it may rise."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """How closely a frame is looked at.
+
+    Attributes:
+        mode: of the search, a name of `SEARCHES`.
+        search_area: pixels that the frame is shrunk to before it is searched.
+        short_side: that it is brought to for the network.
+        proposals: the most of a frame.
+        refine: see `DetectionConfig`.
+        cost: time beside that of the other levels.
+    """
+
+    mode: str
+    search_area: int
+    short_side: int
+    proposals: int
+    refine: int
+    cost: float
+
+    def __str__(self) -> str:
+        return f"mode {self.mode}, short side {self.short_side}, {self.proposals} proposals"
+
+
+LEVELS = (
+    Level("fast", 400 * 300, 480, 2000, 100, 1.0),
+    Level("single", 400 * 300, 384, 1000, 100, 0.5),
+    Level("single", 400 * 300, 320, 500, 60, 0.3),
+    Level("single", 200 * 150, 320, 300, 60, 0.2),
+    Level("single", 200 * 150, 256, 300, 0, 0.1),
+)
+
+
+class Pace:
+    """Chooses a level for a frame rate.
+
+    The first frame at a level is not counted, as it may compile something or fill caches. After the next ones, the best
+    level is taken whose frames are expected to take no longer than there is time: as long as now, times the ratio of
+    the costs. A level that was moved up to and turned out too slow is not tried again for a while.
+
+    Args:
+        fps: frames a second that are wanted.
+        levels: best first.
+
+    Attributes:
+        number: of the level, from 0 on.
+    """
+
+    COUNTED = 4
+    """Frames at a level before the next choice."""
+    FIRST_WAIT = 25
+    """Frames before a level that was too slow is tried again; twice as many each time, up to `LONGEST_WAIT`."""
+    LONGEST_WAIT = 800
+    SPARE = 0.9
+    """Share of the time that a better level may be expected to take: it should not be left again at once."""
+
+    def __init__(self, fps: float, levels: tuple[Level, ...] = LEVELS) -> None:
+        self.budget = 1 / fps
+        self.levels = levels
+        self.number = len(levels) // 2
+        self._frames = -1
+        self._detection = self._rest = 0.0
+        self._came_up = False
+        self._waits = [0] * len(levels)
+        self._next_wait = [self.FIRST_WAIT] * len(levels)
+
+    @property
+    def level(self) -> Level:
+        return self.levels[self.number]
+
+    def took(self, detection: float, rest: float) -> None:
+        """Say how long a frame took, and choose the next one's level.
+
+        Args:
+            detection: seconds of proposals and network, which depend on the level.
+            rest: seconds of all else: reading, drawing, writing.
+        """
+        self._waits = [max(wait - 1, 0) for wait in self._waits]
+        self._frames += 1
+        if self._frames == 0:
+            return
+        share = max(1 / self._frames, 0.2)  # a mean at first, then one that forgets
+        self._detection += share * (detection - self._detection)
+        self._rest += share * (rest - self._rest)
+        if self._frames < self.COUNTED:
+            return
+        if self._detection + self._rest > self.budget:
+            if self._came_up:
+                self._waits[self.number] = self._next_wait[self.number]
+                self._next_wait[self.number] = min(2 * self._next_wait[self.number], self.LONGEST_WAIT)
+            slower = range(self.number + 1, len(self.levels))
+            self._move(next((number for number in slower if self._fits(number, 1.0)), len(self.levels) - 1))
+        else:
+            better = (number for number in range(self.number) if not self._waits[number])
+            self._move(next((number for number in better if self._fits(number, self.SPARE)), self.number))
+
+    def _fits(self, number: int, share: float) -> bool:
+        expected = self._detection * self.levels[number].cost / self.level.cost + self._rest
+        return expected <= share * self.budget
+
+    def _move(self, number: int) -> None:
+        if number != self.number:
+            self._came_up = number < self.number
+            self.number = number
+            self._frames = -1
+            self._detection = self._rest = 0.0
+
+
+class CarryingSource:
+    """Searches a frame shrunk to the level's size, and puts the last frame's boxes first; a `ProposalSource`."""
+
+    made = True
+
+    def __init__(self, level: Level, last: np.ndarray) -> None:
+        self._search = SearchSource(ProposalConfig(level.mode, level.proposals))
+        self._area = level.search_area
+        self._last = last
+
+    def boxes(self, image: np.ndarray, image_id: str = "") -> np.ndarray:
+        """See `ProposalSource.boxes`; the last boxes are in pixels of a frame of the same size."""
+        height, width = image.shape[:2]
+        scale = min(1.0, sqrt(self._area / (height * width)))
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        boxes = self._search.boxes(small, image_id) * np.array([width / size[0], height / size[1]] * 2, np.float32)
+        return np.concatenate((self._last, np.minimum(boxes, np.array([width, height] * 2, np.float32))))
+
+
+class RealtimeDetector:
+    """Detects in one frame of a video after the other, at a frame rate.
+
+    Args:
+        detector: the model.
+        config: thresholds; its scale and its second look are the level's.
+        pace: what chooses the level.
+    """
+
+    def __init__(self, detector: Detector, config: DetectionConfig, pace: Pace) -> None:
+        self.pace = pace
+        self._detector = detector
+        self._config = config
+        self._last = np.zeros((0, 4), np.float32)
+
+    def detect(self, image: np.ndarray, path: Path, image_id: str) -> ImageResult:
+        """See `detect_image`."""
+        level = self.pace.level
+        carried = min(CARRIED_SCORE, self._config.score_threshold)
+        config = replace(
+            self._config, score_threshold=carried, scales=None, short_side=level.short_side, refine=level.refine
+        )
+        source = CarryingSource(level, self._last)
+        result = detect_image(self._detector, image, path, image_id, source, config)
+        self._last = result.detections.boxes
+        return replace(result, detections=_at_least(result.detections, self._config.score_threshold))
+
+
+def _at_least(found: Detections, score: float) -> Detections:
+    keep = found.scores >= score
+    names = tuple(name for name, kept in zip(found.names, keep, strict=True) if kept)
+    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep], names)
