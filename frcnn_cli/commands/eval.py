@@ -22,6 +22,7 @@ from frcnn_cli.commands.options import (
     open_output,
     proposal_source,
 )
+from frcnn_cli.commands.profile_table import print_profile
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.detection_config import EvaluationConfig
 from frcnn_cli.engine.detector import find_model
@@ -75,6 +76,7 @@ def eval(
             return  # process 0 has it
         for result in evaluation.results:
             write(result)
+    print_profile(detector, len(evaluation.results))
     if output.output:
         err.print(f"detections of {len(dataset)} images in {output.output}")
     if output.as_json:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,8 @@ from frcnn_cli.data.detections import Detections, ImageResult, Seconds
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals.npz import checked_proposals
 from frcnn_cli.engine.detection_config import DetectionConfig
-from frcnn_cli.engine.runtimes import RUNTIMES, Engine
+from frcnn_cli.engine.part_times import PROPOSALS, PartTimes
+from frcnn_cli.engine.runtimes import RUNTIMES, EarlyEngine, Engine
 from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.errors import MissingFile, UsageError
@@ -34,6 +38,7 @@ class Detector:
 
     Attributes:
         classes: names of the labels 1, 2, ...
+        times: of each part, where they are taken (`measure`).
 
     Examples:
         >>> from frcnn_cli import Detector
@@ -47,10 +52,18 @@ class Detector:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.times: PartTimes | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.engine.classes
+
+    def measure(self) -> PartTimes:
+        """Take the time of each part from now on; of an engine that does not tell, of what is not its own."""
+        self.times = PartTimes()
+        if hasattr(self.engine, "measure"):
+            self.engine.measure(self.times)
+        return self.times
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = "cpu", runtime: str = "auto") -> Detector:
@@ -152,7 +165,7 @@ def detect_image(
     source: ProposalSource | None = None,
     config: DetectionConfig | None = None,
 ) -> ImageResult:
-    """Detect objects in an image, and take the time.
+    """Detect objects in an image, and take the time: of the proposals, and how much longer the detections took.
 
     Args:
         detector: the model.
@@ -167,13 +180,33 @@ def detect_image(
     """
     source = SearchSource() if source is None else source
     engine, height, width = detector.engine, *image.shape[:2]
+    config = config or DetectionConfig()
     start = time.perf_counter()
-    boxes = source.boxes(image, image_id) if engine.needs_proposals else None
-    proposed = time.perf_counter()
-    found = engine.detect(image, boxes, config or DetectionConfig()).named(detector.classes)
-    made = engine.needs_proposals and source.made
-    seconds = Seconds(proposed - start if made else None, time.perf_counter() - proposed)
-    return ImageResult(image_id, path, width, height, found, seconds)
+    if isinstance(engine, EarlyEngine) and source.made:
+        found, proposing = _at_a_time(engine, image, partial(source.boxes, image, image_id), config)
+    else:
+        boxes = source.boxes(image, image_id) if engine.needs_proposals else None
+        proposing = time.perf_counter() - start
+        found = engine.detect(image, boxes, config)
+    seconds = time.perf_counter() - start
+    if not (engine.needs_proposals and source.made):
+        proposing = None
+    elif detector.times:
+        detector.times.add(PROPOSALS, proposing)
+    taken = Seconds(proposing, seconds - (proposing or 0.0))
+    return ImageResult(image_id, path, width, height, found.named(detector.classes), taken)
+
+
+def _at_a_time(
+    engine: EarlyEngine, image: np.ndarray, propose: Callable[[], np.ndarray], config: DetectionConfig
+) -> tuple[Detections, float]:
+    """Detections, and the seconds that the proposals took, beside which the network looked at the image."""
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(engine.look, image, config)
+        start = time.perf_counter()
+        boxes = propose()
+        seconds = time.perf_counter() - start
+        return looking.result().detect(boxes), seconds
 
 
 def _changed(config: DetectionConfig, options: dict[str, Any]) -> DetectionConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from frcnn_cli.data.detections import Detections, ImageResult
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.detection_config import EVALUATION, DetectionConfig
-from frcnn_cli.engine.detector import Detector, detect_file
+from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.sources import ProposalSource
+from frcnn_cli.engine.stream import detect_files
 from frcnn_cli.errors import DataError
 from frcnn_cli.metrics.average_precision import ClassAP, VocMetric, evaluate
 from frcnn_cli.progress import Track, silent
@@ -75,9 +77,12 @@ def evaluate_dataset(
     """
     relabel = _relabel(detector.classes, dataset)
     share = []
-    for record in track(processes.share(dataset.records)):
-        result = detect_file(detector, record.path, record.id, source, config)
-        share.append(replace(result, detections=relabel(result.detections)))
+    records = processes.share(dataset.records)
+    with closing(detect_files(detector, records, source, config)) as looked:
+        for each in track(looked, len(records)):
+            if each.fault is not None:
+                raise each.fault
+            share.append(replace(each.result, detections=relabel(each.result.detections)))
     results = processes.gather(share)
     if results is None:
         return None

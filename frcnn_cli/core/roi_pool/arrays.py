@@ -25,9 +25,7 @@ _SLAB_VECTORS = 8
 """Vectors of a cell in a slab, at most: 128 channels of float32."""
 
 
-def pool_array(
-    cells: np.ndarray, boxes: np.ndarray, size: int, spatial_scale: float, threads: int = 1
-) -> np.ndarray:
+def pool_array(cells: np.ndarray, boxes: np.ndarray, size: int, spatial_scale: float, threads: int = 1) -> np.ndarray:
     """Pool every RoI of an image.
 
     Args:

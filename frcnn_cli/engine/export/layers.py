@@ -193,7 +193,9 @@ def add_neck(builder: GraphBuilder, neck: TopDownNeck, maps: list[str]) -> str:
             nearest_mode="floor",
         )
         size = builder.add("Shape", finer, start=2)  # a map of an odd side is cut from twice the next one's
-        cut = builder.add("Slice", doubled, builder.constant([0, 0], np.int64), size, builder.constant([2, 3], np.int64))
+        cut = builder.add(
+            "Slice", doubled, builder.constant([0, 0], np.int64), size, builder.constant([2, 3], np.int64)
+        )
         merged = builder.add("Add", finer, cut)
     return builder.add("Relu", add_layer(builder, neck.mix, add_layer(builder, neck.spatial, merged)))
 

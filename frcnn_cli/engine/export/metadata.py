@@ -1,8 +1,8 @@
 """What an exported model says of itself: JSON under the key ``frcnn`` of the ONNX file's metadata.
 
-    {"format": "frcnn-onnx", "version": 1, "kind": "fast-rcnn", "classes": ["aeroplane", ...],
-     "normalisation": {"order": "RGB", "scale": 0.0039, "mean": [...], "std": [...]}, "short_side": 480,
-     "long_side": 800, "stride": 8, "roi_size": 7, "checkpoint": "sha256 of its file", "int8": {...} or null}
+{"format": "frcnn-onnx", "version": 1, "kind": "fast-rcnn", "classes": ["aeroplane", ...],
+ "normalisation": {"order": "RGB", "scale": 0.0039, "mean": [...], "std": [...]}, "short_side": 480,
+ "long_side": 800, "stride": 8, "roi_size": 7, "checkpoint": "sha256 of its file", "int8": {...} or null}
 """
 
 from __future__ import annotations

@@ -50,13 +50,12 @@ class EarlyEngine(Engine, Protocol):
 
     at_once: int
 
-    def look(self, image: np.ndarray, config: DetectionConfig, threads: int) -> Look:
+    def look(self, image: np.ndarray, config: DetectionConfig) -> Look:
         """Compute what needs no proposals.
 
         Args:
             image: uint8 RGB [H, W, 3].
             config: how closely.
-            threads: the most to use.
         """
 
 

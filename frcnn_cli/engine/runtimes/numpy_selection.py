@@ -14,7 +14,7 @@ from frcnn_cli.engine.runtimes.numpy_boxes import clip, decode, iou, solid
 VOTING_IOU = 0.5
 
 Scored = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Boxes float32 [K, 4], their probabilities [K, 1 + C] and their deltas [K, C or 1, 4]: one for all classes may be 1."""
+"""Boxes float32 [K, 4], their probabilities [K, 1 + C] and their deltas [K, C, 4], or [K, 1, 4] for all classes."""
 
 
 def select_detections(scored: Scored, image_size: tuple[int, int], config: DetectionConfig) -> Detections:

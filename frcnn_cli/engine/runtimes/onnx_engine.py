@@ -16,6 +16,7 @@ from frcnn_cli.data.transforms import mirror, scale_image, scale_to
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detectors import FAST_RCNN
 from frcnn_cli.engine.export.metadata import digest
+from frcnn_cli.engine.part_times import SELECTION, PartTimes
 from frcnn_cli.engine.runtimes.numpy_boxes import assign_levels, flip, flip_deltas
 from frcnn_cli.engine.runtimes.numpy_selection import Scored, look_again, select_detections
 from frcnn_cli.engine.runtimes.onnx_model import OnnxModel
@@ -41,7 +42,9 @@ def exported_file(path: Path) -> Path:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Those of this process, or its share of them under torchrun."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
 
 
 class OnnxEngine:
@@ -61,6 +64,15 @@ class OnnxEngine:
             raise DataError(f"a detector of the kind {model.about.kind!r}; ONNX Runtime runs {FAST_RCNN} here")
         self.model = model
         self.classes = model.about.classes
+        self.at_once = model.threads
+
+    def measure(self, times: PartTimes) -> None:
+        """Add the seconds of each part to `times` from now on."""
+        self.model.times = times
+
+    def warm_up(self) -> None:
+        """Have numba compile what it has to."""
+        self.model.pool(self.model.features(np.zeros((64, 64, 3), np.uint8)), np.array([[0, 0, 64, 64]], np.float32))
 
     def detect(self, image: np.ndarray, proposals: np.ndarray | None, config: DetectionConfig) -> Detections:
         """See `Engine.detect`."""
@@ -103,7 +115,8 @@ class Look:
         parts = [self._score_at(level, proposals[levels == level]) for level in np.unique(levels).tolist()]
         height, width = self.image.shape[:2]
         scored = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-        return select_detections(scored, (width, height), self.config)
+        with self.model.times.part(SELECTION):
+            return select_detections(scored, (width, height), self.config)
 
     def _view(self, level: int) -> tuple[list[np.ndarray], np.ndarray, int]:
         """Features, and those of the mirrored image if wanted; what boxes are multiplied with; the width in pixels."""

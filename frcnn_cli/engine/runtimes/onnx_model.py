@@ -12,6 +12,7 @@ import numpy as np
 
 from frcnn_cli.core.roi_pool.arrays import pool_array
 from frcnn_cli.engine.export.metadata import DELTAS, FEATURES, IMAGE, OPSET, POOLED, SCORES, OnnxAbout
+from frcnn_cli.engine.part_times import BACKBONE, HEAD, POOLING, PartTimes
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import read_bytes, reason
 
@@ -25,6 +26,7 @@ class OnnxModel:
 
     Attributes:
         about: what the file says of itself.
+        times: where the seconds of each half are added.
 
     Raises:
         UsageError: onnx or onnxruntime is not installed.
@@ -34,6 +36,7 @@ class OnnxModel:
     def __init__(self, path: Path, threads: int) -> None:
         model, self.about = _read(path)
         self.threads = threads
+        self.times = PartTimes()
         names = (FEATURES, POOLED)
         if self.about.int8 is not None:
             names = (self.about.int8.features, self.about.int8.pooled)
@@ -45,17 +48,20 @@ class OnnxModel:
 
     def features(self, image: np.ndarray) -> np.ndarray:
         """The map of uint8 RGB [H, W, 3], cell by cell: float32 or uint8 [h, w, C]."""
-        (cells,) = self._backbone.run(None, {IMAGE: image})
+        with self.times.part(BACKBONE):
+            (cells,) = self._backbone.run(None, {IMAGE: image})
         return cells[0]
 
     def pool(self, features: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """What the head reads, [K, P * P * C], of boxes [K, 4] in pixels of the image."""
-        pooled = pool_array(features, boxes, self.about.roi_size, 1 / self.about.stride, self.threads)
+        with self.times.part(POOLING):
+            pooled = pool_array(features, boxes, self.about.roi_size, 1 / self.about.stride, self.threads)
         return pooled.reshape(len(pooled), -1)
 
     def answer(self, pooled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities float32 [K, 1 + C] and deltas float32 [K, C, 4], or [K, 1, 4] where all classes share one."""
-        return tuple(self._head.run([SCORES, DELTAS], {self._head.get_inputs()[0].name: pooled}))
+        with self.times.part(HEAD):
+            return tuple(self._head.run([SCORES, DELTAS], {self._head.get_inputs()[0].name: pooled}))
 
 
 def _read(path: Path):
