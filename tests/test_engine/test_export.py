@@ -12,7 +12,7 @@ import torch
 
 from frcnn_cli.core.boxes import clip, decode
 from frcnn_cli.core.model import Architecture, FastRCNN
-from frcnn_cli.core.normalisation import NORMALISATIONS
+from frcnn_cli.core.normalisation import NORMALISATIONS, Normalisation
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.export.detector import export_checkpoint
 from frcnn_cli.engine.export.metadata import OPSET, OnnxAbout
@@ -22,7 +22,11 @@ from frcnn_cli.errors import UsageError
 CLASSES = ("ant", "bee", "cat")
 
 
-def checkpoint_of(architecture: Architecture, normalisation: str = "imagenet") -> Checkpoint:
+HALF = NORMALISATIONS["half"]
+BGR = Normalisation("BGR", 1.0, (103.9, 116.8, 123.7), (58.0, 57.0, 57.0))
+
+
+def checkpoint_of(architecture: Architecture, normalisation: Normalisation = HALF) -> Checkpoint:
     """A model with random weights, whose answers differ from RoI to RoI."""
     torch.manual_seed(0)
     model = FastRCNN(architecture)
@@ -31,10 +35,12 @@ def checkpoint_of(architecture: Architecture, normalisation: str = "imagenet") -
             torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     for layer, std in ((model.head.cls_score, 0.5), (model.head.bbox_pred, 0.05)):
         torch.nn.init.normal_(layer.weight, std=std)
-    for name, buffer in model.named_buffers():
-        if name.endswith(("running_mean", "running_var")):
-            buffer.copy_(torch.rand_like(buffer) + 0.5)
-    return Checkpoint(architecture, CLASSES, NORMALISATIONS[normalisation], 96, 160, {}, model.state_dict())
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+            torch.nn.init.normal_(norm.running_mean, std=0.1)
+            torch.nn.init.uniform_(norm.running_var, 0.5, 1.5)
+    return Checkpoint(architecture, CLASSES, normalisation, 96, 160, {}, model.state_dict())
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -75,7 +81,7 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_and_boxes_are_those_of_torch(name):
-    checkpoint = checkpoint_of(MODELS[name], "caffe" if name == "vgg16" else "half")
+    checkpoint = checkpoint_of(MODELS[name], BGR if name == "vgg16" else HALF)
     model = export_checkpoint(checkpoint, "digest")
     onnx.checker.check_model(model)
     for height, width in ((96, 128), (97, 131), (40, 150)):  # an odd size, and one under the least
@@ -94,10 +100,10 @@ def test_no_rois():
 
 
 def test_what_a_file_says_of_itself():
-    checkpoint = checkpoint_of(MODELS["efficientnet_lite0"], "half")
+    checkpoint = checkpoint_of(MODELS["efficientnet_lite0"])
     model = export_checkpoint(checkpoint, "digest")
     about = OnnxAbout.of({entry.key: entry.value for entry in model.metadata_props}, "")
-    assert about == OnnxAbout("fast-rcnn", CLASSES, NORMALISATIONS["half"], 96, 160, 8, 7, "digest")
+    assert about == OnnxAbout("fast-rcnn", CLASSES, HALF, 96, 160, 8, 7, "digest")
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
     assert {value.name for value in model.graph.input} == {"image", "rois"}
 

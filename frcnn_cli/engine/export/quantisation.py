@@ -58,10 +58,12 @@ def quantise(model: ModelProto, samples: Iterable[tuple[np.ndarray, np.ndarray]]
     """
     operators = {node.name: (node.name.partition("/")[0], node.op_type) for node in model.graph.node}
     chosen = [name for name, (part, operator) in operators.items() if operator in QUANTISED.get(part, ())]
+    copy = ModelProto()  # the quantiser takes the model it is given apart
+    copy.CopyFrom(model)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         target = Path(folder, "int8.onnx")
         quantize_static(
-            model,
+            copy,
             target,
             _Samples(samples),
             quant_format=QuantFormat.QDQ,
