@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from browser import chromium, open_page  # noqa: F401 - fixtures
 from hypothesis import settings
 from PIL import Image
 

@@ -53,7 +53,7 @@ def test_no_command_shows_the_help(run_frcnn):
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["find"], "no such command 'find'; there are propose, train, compress-svd, detect, eval"),
+        (["find"], "no such command 'find'; there are propose, train, compress-svd, detect, eval, explain"),
         (["--nonsense"], "No such option"),
         (["detect"], "Missing argument 'IMAGE...'"),
         (["detect", "a.jpg", "--colour"], "No such option"),
@@ -112,6 +112,8 @@ def test_no_command_shows_the_help(run_frcnn):
         (["detect", "a.jpg", "--format", "csv"], "--format csv: where to? give --output too"),
         (["eval", "--voc", ".", "--format", "voc"], "--format voc: where to? give --output too"),
         (["detect", "a.jpg", "-o", "b", "--format", "xml"], "'--format'"),
+        (["explain", "a.jpg"], "'-o'"),
+        (["explain", "a.jpg", "-o", "page.html", "--language", "tlh"], "'--language': 'tlh' is not one of 'en', 'ko'"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_code_2(run_frcnn, tmp_path, monkeypatch, arguments, fault):
@@ -155,6 +157,7 @@ AT_ONCE = {
     ],
     "export": [["gone.safetensors", "-o", "model.onnx"]],
     "compress-svd": [["gone.safetensors", "-o", "small.safetensors", "--fc6", "3"]],
+    "explain": [["gone.jpg", "-o", "page.html"], ["IMAGE", "-o", "page.html", "--weights", "gone.safetensors"]],
     "detect": [
         ["gone.jpg"],
         ["IMAGE", "--weights", "gone.safetensors"],
@@ -167,6 +170,7 @@ AT_ONCE = {
         ["--voc", "DATA", "--weights", "gone.safetensors"],
         ["--voc", "DATA", "--proposals", "gone.pkl"],
     ],
+    "doctor": [],
 }
 """Calls of each command that name a file that is missing."""
 

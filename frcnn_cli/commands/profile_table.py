@@ -6,7 +6,7 @@ from rich.table import Table
 
 from frcnn_cli.commands.console import err
 from frcnn_cli.engine.detector import Detector
-from frcnn_cli.engine.part_times import PAPER, PARTS
+from frcnn_cli.engine.stopwatch import PAPER, PARTS
 
 
 def print_profile(detector: Detector, images: int) -> None:

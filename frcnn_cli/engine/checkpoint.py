@@ -122,7 +122,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             names = file.keys()
             _check_shapes(checkpoint, path, {name: tuple(file.get_slice(name).get_shape()) for name in names})
             checkpoint.state.update((name, file.get_tensor(name)) for name in names)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:  # larger than memory, perhaps by a hole
         fault = f"it is {foreign}" if foreign else reason(error)
         raise DataError(f"{path}: not a checkpoint, or a damaged one ({fault})") from error
     _check_values(checkpoint, path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +13,11 @@ from frcnn_cli.data.detections import Detections, ImageResult, Seconds
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals.npz import checked_proposals
 from frcnn_cli.engine.detection_config import DetectionConfig
-from frcnn_cli.engine.part_times import PROPOSALS, PartTimes
+from frcnn_cli.engine.stopwatch import PROPOSALS, PartTimes
 from frcnn_cli.engine.runtimes import RUNTIMES, EarlyEngine, Engine
 from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
-from frcnn_cli.errors import MissingFile, UsageError
+from frcnn_cli.errors import DataError, MissingFile, UsageError, ran_out_of_memory
 from frcnn_cli.settings import build, flat
 
 if TYPE_CHECKING:  # torch is imported when a model is loaded
@@ -178,35 +176,40 @@ def detect_image(
     Raises:
         DataError: the source has no proposals that fit the image.
     """
-    source = SearchSource() if source is None else source
+    if source is None and detector.engine.needs_proposals:
+        source = SearchSource()
     engine, height, width = detector.engine, *image.shape[:2]
     config = config or DetectionConfig()
     start = time.perf_counter()
-    if isinstance(engine, EarlyEngine) and source.made:
-        found, proposing = _at_a_time(engine, image, partial(source.boxes, image, image_id), config)
-    else:
-        boxes = source.boxes(image, image_id) if engine.needs_proposals else None
-        proposing = time.perf_counter() - start
-        found = engine.detect(image, boxes, config)
+    try:
+        found, proposing = _detect(engine, image, image_id, source, config)
+    except Exception as error:
+        if ran_out_of_memory(error):
+            raise DataError(f"{path}: too large for the memory that is left, at these scales") from error
+        raise
     seconds = time.perf_counter() - start
-    if not (engine.needs_proposals and source.made):
-        proposing = None
-    elif detector.times:
+    if proposing is not None and detector.times:
         detector.times.add(PROPOSALS, proposing)
     taken = Seconds(proposing, seconds - (proposing or 0.0))
     return ImageResult(image_id, path, width, height, found.named(detector.classes), taken)
 
 
-def _at_a_time(
-    engine: EarlyEngine, image: np.ndarray, propose: Callable[[], np.ndarray], config: DetectionConfig
-) -> tuple[Detections, float]:
-    """Detections, and the seconds that the proposals took, beside which the network looked at the image."""
-    with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(engine.look, image, config)
-        start = time.perf_counter()
-        boxes = propose()
-        seconds = time.perf_counter() - start
-        return looking.result().detect(boxes), seconds
+def _detect(
+    engine: Engine, image: np.ndarray, image_id: str, source: ProposalSource | None, config: DetectionConfig
+) -> tuple[Detections, float | None]:
+    """Detections, and the seconds that making the proposals took; None where none were made."""
+    if not engine.needs_proposals:
+        return engine.detect(image, None, config), None
+    start = time.perf_counter()
+    if isinstance(engine, EarlyEngine) and source.made:
+        with ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(engine.look, image, config)
+            boxes = source.boxes(image, image_id)
+            seconds = time.perf_counter() - start
+            return looking.result().detect(boxes), seconds
+    boxes = source.boxes(image, image_id)
+    seconds = time.perf_counter() - start
+    return engine.detect(image, boxes, config), seconds if source.made else None
 
 
 def _changed(config: DetectionConfig, options: dict[str, Any]) -> DetectionConfig:

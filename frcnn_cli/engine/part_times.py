@@ -1,43 +1,47 @@
-"""Where the time of detection goes: proposals, backbone, RoI pooling, head, selection."""
+"""Where the time of a detection goes, part by part."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-DECODING, PROPOSALS, BACKBONE, POOLING, HEAD, SELECTION = PARTS = (
-    "decoding",
-    "proposals",
-    "backbone",
-    "RoI pooling",
-    "head",
-    "selection",
-)
-
-PAPER = {BACKBONE: 0.463, POOLING: 0.054, HEAD: 0.449, SELECTION: 0.034}
-"""Shares of the 0.32 s that the paper's VGG16 takes for an image with 2,000 RoIs on a K40 (figure 2): conv, RoI
-pooling, fc6 and fc7 together, the rest. Proposals come on top, some 2 s by selective search."""
+from frcnn_cli.engine.detector import Detector
 
 
-class PartTimes:
-    """Seconds of each part, added up over images and threads; they may lie beside one another."""
+@contextmanager
+def part_times(detector: Detector) -> Iterator[dict[str, float]]:
+    """Add up the seconds that each part of a network takes in the block, by the parts' names.
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._lock = threading.Lock()
+    Parts are the modules that the model's own attributes name, such as ``backbone``, ``roi_pool`` and ``head``. Of a
+    runtime that is not torch's there are none.
+    """
+    seconds: dict[str, float] = {}
+    model = getattr(detector.engine, "model", None)
+    if model is None or not hasattr(model, "named_children"):
+        yield seconds
+        return
+    device = detector.engine.device
 
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Take the time of the block."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, time.perf_counter() - start)
+    def now() -> float:
+        if device.type == "cuda":
+            import torch
 
-    def add(self, name: str, seconds: float) -> None:
-        """Add to a part."""
-        with self._lock:
-            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    hooks, started = [], {}
+    for name, part in model.named_children():
+
+        def start(*_, name: str = name) -> None:
+            started[name] = now()
+
+        def stop(*_, name: str = name) -> None:
+            seconds[name] = seconds.get(name, 0.0) + now() - started[name]
+
+        hooks += [part.register_forward_pre_hook(start), part.register_forward_hook(stop)]
+    try:
+        yield seconds
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -111,7 +111,7 @@ class Axes:
         logarithmic: whether x is.
     """
 
-    LEFT, TOP, WIDTH, HEIGHT = 38, 12, 280, 190
+    LEFT, TOP, WIDTH, HEIGHT = 38, 12, 270, 190
 
     def __init__(
         self,

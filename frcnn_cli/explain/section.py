@@ -10,6 +10,7 @@ from typing import Any
 
 import frcnn_cli
 from frcnn_cli.explain.formulas import formulas, mathml
+from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg, state
 from frcnn_cli.explain.words import Words, shown
 
@@ -42,6 +43,10 @@ class Section:
     def text(self, key: str, **values: Any) -> str:
         """A text of this section as HTML."""
         return self.words.say(self.name, key, **values)
+
+    def class_name(self, subject: Subject, label: int) -> str:
+        """The name of a label; 0 is the background, in the page's language."""
+        return subject.checkpoint.classes[label - 1] if label else self.words.say("page", "background")
 
     def say(self, key: str, **values: Any) -> None:
         """A paragraph."""

@@ -134,7 +134,3 @@ class Subject:
         only = select_detections(*(part[first] for part in (self.scores.probabilities, self.scores.deltas)),
                                  self.scores.boxes[first], self.size, *selection)  # fmt: skip
         return Detections(*(part.numpy() for part in only)).named(self.checkpoint.classes)
-
-    def class_name(self, label: int) -> str:
-        """Of a label; 0 is the background."""
-        return "background" if label == 0 else self.checkpoint.classes[label - 1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from frcnn_cli.core.roi_pool.arrays import pool_array
 from frcnn_cli.engine.export.metadata import DELTAS, FEATURES, IMAGE, OPSET, POOLED, SCORES, OnnxAbout
-from frcnn_cli.engine.part_times import BACKBONE, HEAD, POOLING, PartTimes
+from frcnn_cli.engine.stopwatch import BACKBONE, HEAD, POOLING, PartTimes
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import read_bytes, reason
 

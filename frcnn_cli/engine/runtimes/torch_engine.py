@@ -13,11 +13,12 @@ from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.normalisation import Normalisation
 from frcnn_cli.core.roi_pool import RoIPool
 from frcnn_cli.data.detections import Detections
+from frcnn_cli.engine.allocator import EVERY, give_back_freed_memory
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detectors import DETECTORS, FAST_RCNN
 from frcnn_cli.engine.devices import pick_device
-from frcnn_cli.engine.part_times import BACKBONE, HEAD, POOLING, PartTimes
+from frcnn_cli.engine.stopwatch import BACKBONE, HEAD, POOLING, PartTimes
 
 
 def open_checkpoint(path: Path, device: str) -> TorchEngine:
@@ -57,6 +58,7 @@ class TorchEngine:
         self.device = torch.device(device)
         self.kind = DETECTORS[kind]
         self.needs_proposals = self.kind.needs_proposals
+        self._images = 0
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> TorchEngine:
@@ -89,6 +91,9 @@ class TorchEngine:
         if proposals is not None and len(proposals) == 0:
             return Detections.empty()
         self.model.eval()
+        self._images += 1
+        if self._images % EVERY == 0 and self.device.type == "cpu":
+            give_back_freed_memory()
         scores = self.kind.score(self, image, proposals, config)
         height, width = image.shape[:2]
         found = select_detections(

@@ -109,8 +109,8 @@ def write(section: Section, subject: Subject) -> None:
     width = subject.features.shape[3]
     a, b = (i + 1 for i in back.pair)
 
-    section.say("intro", a=a, b=b, loss=round(back.loss, 4), first=subject.class_name(back.labels[0]),
-                second=subject.class_name(back.labels[1]))  # fmt: skip
+    section.say("intro", a=a, b=b, loss=round(back.loss, 4), first=section.class_name(subject, back.labels[0]),
+                second=section.class_name(subject, back.labels[1]))  # fmt: skip
     section.say("rule")
     section.formula("roi_backward", [_sum(back, channel, cell, width) for cell in cells[:1]])
     section.figure([_upstream(section, back, channel, r) for r in range(2)], "upstream", channel=channel)

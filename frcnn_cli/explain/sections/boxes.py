@@ -77,7 +77,7 @@ def write(section: Section, subject: Subject) -> None:
     chosen = subject.likeliest
     deltas = subject.scores.deltas[chosen, subject.labels - 1]
     moved = clip(decode(subject.rois, deltas), *subject.size)
-    names = [f"{i + 1}: {subject.class_name(c)}" for i, c in enumerate(subject.labels.tolist())]
+    names = [f"{i + 1}: {section.class_name(subject, c)}" for i, c in enumerate(subject.labels.tolist())]
     section.slider(ROI, "roi", names)
     section.figure([_before_and_after(section, subject, moved)], "moved")
     section.add(section.states(ROI, [
@@ -86,7 +86,7 @@ def write(section: Section, subject: Subject) -> None:
     section.computed_by(decode, clip)
 
     found = suppress(subject)
-    name = subject.class_name(found.label)
+    name = section.class_name(subject, found.label)
     section.add(f"<h3>{section.text('suppression')}</h3>")
     section.say("suppress", name=name, candidates=len(found.scores), least=f"{LEAST:g}")
     section.formula("suppression")

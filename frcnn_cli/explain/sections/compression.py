@@ -168,6 +168,6 @@ def _scores(section: Section, subject: Subject, scores: Tensor, at: int) -> Svg:
     for i in range(min(len(labels), 6)):
         value, full = float(scores[at, i, labels[i]]), float(scores[SHARES.index(1), i, labels[i]])
         likeliest = int(scores[at, i].argmax())
-        note = "" if likeliest == labels[i] else f" → {subject.class_name(likeliest)}"
-        rows.append((f"{i + 1}: {subject.class_name(labels[i])}", value, f"{value:.3f} ({full:.3f}){note}"))
+        note = "" if likeliest == labels[i] else f" → {section.class_name(subject, likeliest)}"
+        rows.append((f"{i + 1}: {section.class_name(subject, labels[i])}", value, f"{value:.3f} ({full:.3f}){note}"))
     return bars([*rows, ("", 0.0, "")] if len(rows) < 2 else rows, section.text("scores_alt"))

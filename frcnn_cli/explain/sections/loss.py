@@ -97,7 +97,7 @@ def write(section: Section, subject: Subject) -> None:
                    overlap=round(foreground.overlap, 3), other=round(background.overlap, 3))  # fmt: skip
     section.formula("multi_task_loss")
     for name, example in (("foreground", foreground), ("background", background)):
-        section.add(f"<h3>{section.text(name, u=example.label, name=subject.class_name(example.label))}</h3>")
+        section.add(f"<h3>{section.text(name, u=example.label, name=section.class_name(subject, example.label))}</h3>")
         _classification(section, subject, example, name)
     section.add(f"<h3>{section.text('localisation')}</h3>")
     _localisation(section, subject, foreground)
@@ -131,7 +131,7 @@ def _classification(section: Section, subject: Subject, example: Example, name: 
     shown = top if example.label in top else [*top[:-1], example.label]
     rows = [
         (
-            f"{subject.class_name(c)}{' ← u' if c == example.label else ''}",
+            f"{section.class_name(subject, c)}{' ← u' if c == example.label else ''}",
             float(p[c]),
             f"z = {z[c]:.2f}, p = {p[c]:.4f}",
         )

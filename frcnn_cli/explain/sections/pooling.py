@@ -17,7 +17,7 @@ from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg, state
 
 CHANNELS = 3
-"""Channels that the reader may choose among: those that answer to the RoI most."""
+"""Channels that the reader may choose among: those that answer to the RoI more than to the rest of the photograph."""
 
 LEVELS = (6, 3, 2, 1)
 """SPPnet's pyramid (He et al., ECCV 2014)."""
@@ -69,12 +69,16 @@ def write(section: Section, subject: Subject) -> None:
     channels, rows, columns = subject.features.shape[1:]
     rois = pooled_rois(subject)
     boxes = (subject.rois * subject.input[1]).tolist()
-    strongest = [pooled.values.mean(dim=(1, 2)).topk(min(CHANNELS, channels)).indices.tolist() for pooled in rois]
+    usual = subject.features[0].mean(dim=(1, 2))
+    answers = [pooled.values.mean(dim=(1, 2)) - usual for pooled in rois]
+    strongest = [answer.topk(min(CHANNELS, channels)).indices.tolist() for answer in answers]
     pyramids = {size: roi_pool(subject.features, subject.input_rois(subject.rois), size, 1 / stride) for size in LEVELS}
 
     section.say("intro", rows=rows, columns=columns, channels=channels, stride=stride, bins=bins)
     section.say("choose", count=len(rois))
-    names = [f"{i + 1}: {subject.class_name(label)} {p:.2f}" for i, (label, p) in enumerate(_likelihoods(subject))]
+    names = [
+        f"{i + 1}: {section.class_name(subject, label)} {p:.2f}" for i, (label, p) in enumerate(_likelihoods(subject))
+    ]
     section.slider(ROI, "roi", names)
     section.slider(CHANNEL, "channel", [section.text("channel_rank", rank=i + 1) for i in range(len(strongest[0]))])
     section.figure([chooser(section, subject, names)], "photo")
@@ -95,6 +99,11 @@ def write(section: Section, subject: Subject) -> None:
                                      for box, pooled in zip(boxes, rois, strict=True)]))  # fmt: skip
     section.say("why", bins=bins, cells=bins * bins * channels)
     section.formula("roi_pooling")
+    width = subject.features.shape[3]
+    section.add(section.states(ROI, [
+        section.states(CHANNEL, [_first_maximum(pooled, c, i + 1, width) for c in chosen])
+        for i, (pooled, chosen) in enumerate(zip(rois, strongest, strict=True))
+    ]))  # fmt: skip
     side = 300 / bins
     grids = section.states(ROI, [
         section.states(CHANNEL, [
@@ -159,7 +168,7 @@ def _window(section: Section, subject: Subject, pooled: Pooled, channel: int) ->
                      (bottom - y1) * cell - inset], stroke="#ffffff", stroke_width=1, stroke_opacity=0.9)  # fmt: skip
     for at in pooled.maxima[channel].flatten().tolist():
         if at >= 0:
-            svg.circle((at % width - x1 + 0.5) * cell, (at // width - y1 + 0.5) * cell, min(cell * 0.3, 6),
+            svg.circle((at % width - x1 + 0.5) * cell, (at // width - y1 + 0.5) * cell, min(max(cell * 0.3, 3), 6),
                        fill="#ff9d4d", stroke="#101010")  # fmt: skip
     return svg
 
@@ -178,6 +187,13 @@ def _arithmetic(box: list[float], pooled: Pooled, stride: int, bins: int) -> str
         rf"\text{{bin}}_0=\left[\,{x1}+0,\;{x1}+\left\lceil\frac{{{width}}}{{{bins}}}\right\rceil\,\right)"
         rf"=\left[\,{x1},\;{x1 + first}\,\right)",
     )
+
+
+def _first_maximum(pooled: Pooled, channel: int, roi: int, width: int) -> str:
+    """The formula of pooling with the numbers of the first bin."""
+    cell, value = int(pooled.maxima[channel, 0, 0]), float(pooled.values[channel, 0, 0])
+    place = rf"x_{{({cell % width},{cell // width})}}=" if cell >= 0 else ""  # an empty bin has no maximum
+    return numbers_only(rf"y_{{{roi},0}}={place}{latex_number(value)}")
 
 
 def _numbers(section: Section, box: list[float], pooled: Pooled, stride: int, bins: int) -> str:

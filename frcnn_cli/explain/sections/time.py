@@ -12,6 +12,7 @@ from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.roi_pool import roi_pool
 from frcnn_cli.engine.sources.search import SearchSource
 from frcnn_cli.explain.figures import PANEL
+from frcnn_cli.explain.formulas import latex_number
 from frcnn_cli.explain.section import Section, number
 from frcnn_cli.explain.subject import PAPER, Subject
 from frcnn_cli.explain.svg import Svg
@@ -21,6 +22,11 @@ PAPER_SHARES = {"conv": 46.3, "pool": 5.4, "fc6": 38.7, "fc7": 6.2, "rest": 3.4}
 
 COLOURS = {"conv": "blue", "pool": "orange", "fc6": "green", "fc7": "purple", "rest": "grey"}
 ROUNDS = 3
+
+
+def rounds_of(subject: Subject) -> int:
+    """How often a detection is taken apart; of a kind that is timed as a whole, such as R-CNN, once is long enough."""
+    return ROUNDS if subject.is_fast_rcnn else 1
 
 
 def measure(subject: Subject) -> dict[str, float]:
@@ -37,7 +43,7 @@ def measure(subject: Subject) -> dict[str, float]:
     scores = (subject.scores.probabilities, subject.scores.deltas, subject.scores.boxes)
     selection = (subject.size, PAPER.score_threshold, PAPER.nms_threshold, PAPER.max_detections)
     given = subject.proposals if subject.engine.needs_proposals else None
-    for _ in range(ROUNDS + 1):  # the first warms up
+    for _ in range(rounds_of(subject) + 1):  # the first warms up
         timed("proposals", lambda: source.boxes(subject.image))
         with torch.inference_mode():
             if subject.is_fast_rcnn:
@@ -67,7 +73,7 @@ def applies(subject: Subject) -> bool:
 
 def write(section: Section, subject: Subject) -> None:
     seconds = measure(subject)
-    section.say("intro", rois=len(subject.scores.boxes), rounds=ROUNDS, threads=torch.get_num_threads())
+    section.say("intro", rois=len(subject.scores.boxes), rounds=rounds_of(subject), threads=torch.get_num_threads())
     if subject.is_fast_rcnn:
         inside = {name: seconds[name] for name in PAPER_SHARES}
         total = sum(inside.values())
@@ -78,6 +84,10 @@ def write(section: Section, subject: Subject) -> None:
             for name in PAPER_SHARES
         ]
         section.add(section.table([section.text("part"), "ms", section.text("mine"), section.text("paper")], rows))
+        rois, conv = len(subject.scores.boxes), 1000 * inside["conv"]
+        each = (1000 * total - conv) / max(rois, 1)
+        numbers = rf"{latex_number(conv, 1)}+{latex_number(rois)}\times{latex_number(each, 4)}"
+        section.formula("time", rf"T={numbers}={latex_number(1000 * total, 1)}\text{{ ms}}")
     rows = [(section.text(name), number(1000 * value)) for name, value in seconds.items() if name not in PAPER_SHARES]
     section.add(section.table([section.text("part"), "ms"], rows))
     section.say("compare" if subject.is_fast_rcnn else "other", proposals=round(1000 * seconds["proposals"]))
