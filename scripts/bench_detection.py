@@ -21,11 +21,11 @@ from pathlib import Path
 import click
 import torch
 import torchvision
+from detection_peers import REFERENCE, Taken, cold_start, folder_rate, time_side_by_side
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from detection_peers import REFERENCE, Taken, cold_start, folder_rate, time_side_by_side
 from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.roi_pool import roi_pool
 from frcnn_cli.core.svd import LowRankLinear

@@ -86,7 +86,7 @@ def time_side_by_side(paths: list[Path], repeats: int) -> dict[str, Taken]:
         rounds: dict[str, list[Taken]] = {name: [] for name in runs}
         for repeat in range(repeats + 1):
             for name, run in runs.items():
-                one = _timed(lambda run=run: run(image))
+                one = _timed(run, image)
                 if repeat:  # the first round compiles and warms up
                     rounds[name].append(one)
         for name, several in rounds.items():
@@ -132,9 +132,9 @@ def _process(arguments: list[str]) -> tuple[Taken, float]:
     return Taken(time.perf_counter() - start, usage.ru_utime + usage.ru_stime), usage.ru_maxrss / 1000
 
 
-def _timed(run: Callable[[], object]) -> Taken:
+def _timed(run: Callable[..., object], *arguments: object) -> Taken:
     wall, cpu = time.perf_counter(), time.process_time()
-    run()
+    run(*arguments)
     return Taken(time.perf_counter() - wall, time.process_time() - cpu)
 
 

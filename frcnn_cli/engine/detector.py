@@ -13,10 +13,10 @@ from frcnn_cli.data.detections import Detections, ImageResult, Seconds
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals.npz import checked_proposals
 from frcnn_cli.engine.detection_config import DetectionConfig
-from frcnn_cli.engine.stopwatch import PROPOSALS, PartTimes
 from frcnn_cli.engine.runtimes import RUNTIMES, EarlyEngine, Engine
 from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from frcnn_cli.engine.stopwatch import PROPOSALS, PartTimes
 from frcnn_cli.errors import DataError, MissingFile, UsageError, ran_out_of_memory
 from frcnn_cli.settings import build, flat
 

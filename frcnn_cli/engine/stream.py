@@ -16,10 +16,10 @@ from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import Item
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import Detector, detect_image
-from frcnn_cli.engine.stopwatch import DECODING, PartTimes
 from frcnn_cli.engine.runtimes import EarlyEngine
 from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.engine.sources.search import SearchSource
+from frcnn_cli.engine.stopwatch import DECODING, PartTimes
 from frcnn_cli.errors import DataError
 
 T = TypeVar("T")

@@ -262,7 +262,7 @@ def test_fx_traces_layer_and_function(maps, rois):
     pair = Pair()
     traced = torch.fx.symbolic_trace(pair)
     assert torch.equal(traced(maps, rois), pair(maps, rois))
-    assert [node.target for node in traced.graph.nodes if node.op == "call_function"][0] is roi_pool
+    assert next(node.target for node in traced.graph.nodes if node.op == "call_function") is roi_pool
     maps.requires_grad_()
     traced(maps, rois).sum().backward()
     assert maps.grad.abs().sum() > 0

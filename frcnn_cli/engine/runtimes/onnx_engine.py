@@ -16,10 +16,10 @@ from frcnn_cli.data.transforms import mirror, scale_image, scale_to
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detectors import FAST_RCNN
 from frcnn_cli.engine.export.metadata import digest
-from frcnn_cli.engine.stopwatch import SELECTION, PartTimes
 from frcnn_cli.engine.runtimes.numpy_boxes import assign_levels, flip, flip_deltas
 from frcnn_cli.engine.runtimes.numpy_selection import Scored, look_again, select_detections
 from frcnn_cli.engine.runtimes.onnx_model import OnnxModel
+from frcnn_cli.engine.stopwatch import SELECTION, PartTimes
 from frcnn_cli.errors import DataError, UsageError
 
 
