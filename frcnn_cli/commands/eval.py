@@ -21,6 +21,7 @@ from frcnn_cli.commands.options import (
     open_output,
     proposal_source,
 )
+from frcnn_cli.commands.profile_table import print_profile
 from frcnn_cli.engine.detection_config import EvaluationConfig
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.distributed import current
@@ -81,6 +82,7 @@ def eval(
             return  # process 0 has it
         for result in evaluation.results:
             write(result)
+    print_profile(detector, len(evaluation.results))
     if measure.report:
         page = measure.report / PAGE
         origin = origin_of(model, proposals, config, detector.engine.needs_proposals)
