@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from frcnn_cli import __version__
+from frcnn_cli.edge import end_at_once, ending_signals, open_streams, outcome, quieten, take_debug
 from frcnn_cli.engine import distributed
-from frcnn_cli.errors import FrcnnError, Interrupted, UsageError
+from frcnn_cli.text import visible
 
 COMMANDS = {
     "propose": "Propose regions by selective search.",
@@ -19,7 +20,10 @@ COMMANDS = {
     "compress-svd": "Make a trained model smaller and faster by truncated SVD.",
     "detect": "Find objects in photographs.",
     "eval": "Measure a model's average precision.",
+    "export": "Write a model as an ONNX file.",
+    "lineage": "Train and measure R-CNN, SPPnet and their successors side by side.",
     "explain": "Explain Fast R-CNN on a photograph, in one page.",
+    "doctor": "Say what this installation has, and test it.",
 }
 """Name -> summary; each lives in the module of its name in `frcnn_cli.commands`."""
 
@@ -50,6 +54,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="frcnn")
+@click.option("--debug", is_flag=True, expose_value=False, help="With any command: show where a fault came from.")
 def cli() -> None:
     """Fast R-CNN (Girshick, ICCV 2015): propose regions, train, compress, detect, evaluate.
 
@@ -63,38 +68,43 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command line, together with the other processes where torchrun started several.
 
+    Args:
+        args: its words; None for those of this program, whose streams and warnings are then put in order.
+
     Returns:
         0; 1 for faulty data, 2 for a wrong call, 130 for Ctrl-C, 143 and 129 for SIGTERM and SIGHUP.
     """
-    try:
-        distributed.join()
-        cli.main(args, prog_name="frcnn", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return 2
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "frcnn"
-        return _fail(f"{error.format_message()} (see '{where} --help')", 2)
-    except click.ClickException as error:
-        return _fail(error.format_message(), error.exit_code)
-    except UsageError as error:
-        return _fail(str(error), 2)
-    except Interrupted as error:
-        return _fail(str(error), error.code)
-    except FrcnnError as error:
-        return _fail(str(error), 1)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted", 130)
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    finally:
-        distributed.leave()
-    return 0
+    words, debug = take_debug(sys.argv[1:] if args is None else args)
+    if args is not None:
+        return _run(words, debug)
+    open_streams()
+    if not debug:
+        quieten()
+    code = _run(words, debug)
+    if code and distributed.current().world_size > 1:
+        end_at_once(code)  # the others, and torchrun, wait for this one
+    return code
+
+
+def _run(words: list[str], debug: bool) -> int:
+    with ending_signals():
+        try:
+            distributed.join()
+            cli.main(words, prog_name="frcnn", standalone_mode=False)
+            sys.stdout.flush()
+            return 0
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            return 2
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                traceback.print_exc()
+            return _fail(*outcome(error))
+        finally:
+            distributed.leave()
 
 
 def _fail(message: str, code: int) -> int:
-    if distributed.first_to_tell():
-        click.echo(f"frcnn: {message}", err=True)
+    if message and distributed.first_to_tell():
+        click.echo(visible(f"frcnn: {message}"), err=True)
     return code

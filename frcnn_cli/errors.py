@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 ALIKE = 3
 """Faults of one kind that are all shown. Of more, the first stands for them."""
@@ -23,6 +23,10 @@ class DataError(FrcnnError):
 
 class MissingFile(DataError):
     """There is no such file."""
+
+
+class LostProcess(DataError):
+    """Another process of several that work together has ended."""
 
 
 class DatasetFaults(DataError):
@@ -73,3 +77,51 @@ class Interrupted(FrcnnError):
         super().__init__(message)
         self.signal = signal
         self.code = 128 + signal
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal that ends a program came, where nothing more is to be saved.
+
+    Attributes:
+        signal: which.
+        why: what it came of, where that is known.
+    """
+
+    def __init__(self, signal: int, why: str = "") -> None:
+        super().__init__(why)
+        self.signal = signal
+        self.why = why
+
+
+def signal_of(stop: BaseException) -> int:
+    """The signal that an interruption came of; a KeyboardInterrupt without one is of Ctrl-C."""
+    return getattr(stop, "signal", 2)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and those that it came of."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+_NO_MEMORY = (
+    "out of memory",  # CUDA
+    "insufficient memory",  # OpenCV
+    "not enough memory",  # PyTorch on a CPU: "can't allocate memory: you tried to allocate ..."
+    "allocate memory",
+    "unable to allocate",
+    "bad_alloc",
+    "map segment from shared object",  # a library that does not fit
+    "start new thread",
+)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception is what a library makes of memory that is not to be had."""
+    return any(
+        isinstance(cause, MemoryError) or any(words in str(cause).lower() for words in _NO_MEMORY)
+        for cause in causes(error)
+    )

@@ -7,13 +7,19 @@ import glob
 import os
 import re
 import secrets
+import socket
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from frcnn_cli.errors import DataError, MissingFile
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -125,6 +131,53 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise  # some other file the block touched
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def writing_alone(path: str | Path) -> Iterator[None]:
+    """Be the only process that makes a file or folder, as long as the block takes.
+
+    The lock is a file beside it, ``.NAME.lock``, and ends with its holder, `kill -9` included; shared folders know it
+    where they know locks at all (POSIX). Windows has none.
+
+    Raises:
+        DataError: another process is at it, or the folder cannot be written.
+    """
+    if fcntl is None:
+        yield
+        return
+    target = Path(os.path.realpath(path))
+    lock = target.with_name(f".{target.name[:40]}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = _locked(lock, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({reason(error)})") from error
+    try:
+        yield
+    finally:
+        _remove(lock)
+        os.close(file)
+
+
+def _locked(lock: Path, path: str | Path) -> int:
+    """Open and lock a file, which is then the one of that name."""
+    while True:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            holder = os.read(file, 200).decode(errors="replace").strip()
+            os.close(file)
+            raise DataError(f"{path}: another process is writing it{holder and f' ({holder})'}") from error
+        except OSError:  # a file system without locks
+            return file
+        if os.path.exists(lock) and os.path.samestat(os.stat(lock), os.fstat(file)):
+            with suppress(OSError):  # a full disk: the name of the holder is only a help
+                os.truncate(file, 0)
+                os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            return file
+        os.close(file)  # its last holder has just removed it
 
 
 def inside(folder: Path, name: str, ending: str = "") -> Path:

@@ -135,5 +135,6 @@ def _default(entry: Field) -> Any:
 
 def _without_none(kind: Any) -> Any:
     if get_origin(kind) in (Union, types.UnionType):
-        (kind,) = (part for part in get_args(kind) if part is not type(None))
+        parts = [part for part in get_args(kind) if part is not type(None)]
+        return Union[tuple(parts)]  # noqa: UP007 - of one part, that part
     return kind

@@ -275,6 +275,41 @@ def test_ctrl_c_under_torchrun(tiny_voc, tiny_proposals_path, tmp_path, run_proc
     assert not left
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the process by its environment")
+def test_a_process_that_is_killed_under_torchrun_is_named(tiny_voc, tiny_proposals_path, tmp_path, run_process):
+    run, ended = tmp_path / "run", []
+
+    def kill_the_second() -> bool:
+        if not (run / "log.csv").exists() or len(rows_of(run)) < 2:
+            return False
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = str(run).encode() in (path / "cmdline").read_bytes()
+                if mine and b"\0RANK=1\0" in (path / "environ").read_bytes():
+                    os.kill(int(path.name), signal.SIGKILL)
+                    ended.append(time.monotonic())
+                    return True
+            except OSError:  # gone meanwhile, or another user's
+                continue
+        return False
+
+    outcome = run_process(
+        "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "frcnn_cli", *TRAIN, "--voc",
+        tiny_voc, "--proposals", tiny_proposals_path, "--output", run, "--iterations", 100_000,
+        interrupt=kill_the_second, sent=0,
+    )  # fmt: skip
+    assert ended
+    told = re.findall(r"^frcnn: .*$", outcome.err, flags=re.MULTILINE)
+    assert len(told) == 1, outcome.err
+    said = (
+        r"frcnn: process 0: another process of this run has ended \(process 1; killed, or was the memory full\?\); .*"
+    )
+    assert re.fullmatch(said + rf"go on with: frcnn train --resume {run}", told[0]), told
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(run).encode() in path.read_bytes()]
+    assert not left
+    assert not list(run.glob(".*"))
+
+
 @settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=20))
 def test_buckets_hold_every_gradient_once(sizes):

@@ -12,7 +12,7 @@ from frcnn_cli.data.proposals.detectron2 import Detectron2Proposals
 from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals
 from frcnn_cli.data.proposals.npz import ProposalFile
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, check_writable, read_bytes, read_text
+from frcnn_cli.files import atomic_write, check_writable, inside, read_bytes, read_text
 
 
 @pytest.mark.parametrize("name", ["new.txt", "old.txt", "made/on/the/way.txt", "link.txt"])
@@ -85,3 +85,21 @@ def test_what_is_no_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"caf\xe9")
     with pytest.raises(DataError, match=r"a\.txt: cannot be read \('utf-8' codec can't decode byte 0xe9"):
         read_text(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a", "a.txt"),
+        ("a/b c", "a/b c.txt"),
+        ("../a", "_/a.txt"),
+        ("/etc/a", "etc/a.txt"),
+        ("a/../../b", "a/_/_/b.txt"),
+        ("..", "_.txt"),
+        ("", "_.txt"),
+        ("C:\\a", "C__a.txt"),
+        ("日" * 100, "日" * 83 + ".txt"),
+    ],
+)
+def test_a_name_that_others_chose_stays_inside(tmp_path, name, path):
+    assert inside(tmp_path, name, ".txt") == tmp_path / path

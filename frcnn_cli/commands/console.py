@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.text import Text
 
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.progress import Track
+from frcnn_cli.text import visible
 
 T = TypeVar("T")
 
@@ -17,8 +19,16 @@ _quiet = current().rank > 0  # of several processes, the first is heard
 _AS_IT_IS = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True, "quiet": _quiet}
 """What is printed holds names that people have chosen: brackets and colons in them are part of the name."""
 
-out = Console(**_AS_IT_IS)
-err = Console(stderr=True, **_AS_IT_IS)
+
+class PlainConsole(Console):
+    """Prints text as it is, but for what a terminal would obey: see `visible`."""
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        return super().render_str(visible(text), **style)
+
+
+out = PlainConsole(**_AS_IT_IS)
+err = PlainConsole(stderr=True, **_AS_IT_IS)
 
 
 @contextmanager

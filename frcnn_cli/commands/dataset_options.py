@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from frcnn_cli.commands.console import progress_bar
+from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.fields import PATH, Real, is_typed
 from frcnn_cli.data.checks import check_images
 from frcnn_cli.data.formats import FORMATS, Format, Reading
@@ -163,9 +163,9 @@ class DatasetOptions:
         if dataset.skipped:
             lines = dataset.skipped if self.all_faults else group_faults(dataset.skipped)
             shown = "\n".join(f"  {line}" for line in lines)
-            click.echo(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{shown}", err=True)
+            err.print(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{shown}")
         for note in dataset.notes:
-            click.echo(f"{dataset.name}: {note}", err=True)
+            err.print(f"{dataset.name}: {note}")
 
     def read(self, split: str, classes: tuple[str, ...] | None = None, shard: Shard | None = None) -> Dataset:
         """As `load`, but leave it to the caller what to do about the faults, which are in `skipped`.

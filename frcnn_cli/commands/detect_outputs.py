@@ -28,6 +28,7 @@ from frcnn_cli.drawing.crops import crop
 from frcnn_cli.drawing.fonts import Fonts
 from frcnn_cli.drawing.notes import draw_note
 from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import setting
 
 
@@ -176,6 +177,7 @@ class Outputs:
                 path = crop_path(self._options.crop, self._pictures[result.path], name, number, result)
                 if path.resolve() in self._sources:
                     raise DataError(f"{path}: --crop would replace this image itself")
+                check_replaced([path], self._options.force)
                 save_image(path, crop(image, box))
                 self._cut += 1
         if self._options.save_dir and (film or result.frame is None):
@@ -250,7 +252,7 @@ def open_outputs(
     items = [*inputs.images, *inputs.videos]
     videos = {video.path for video in inputs.videos}
     paths = [item.path for item in items]
-    pictures = picture_paths(paths, options.save_dir or Path(os.devnull), videos)
+    pictures = picture_paths(paths, options.save_dir or Path(os.devnull), videos, options.force)
     if options.output and options.output.resolve() in {path.resolve() for path in paths}:
         raise DataError(f"{options.output}: --output would replace this image itself")
     if options.save_dir:

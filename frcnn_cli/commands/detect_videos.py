@@ -56,14 +56,11 @@ def check_videos(options: VideoOptions, proposals: SourceOptions, config: Detect
         if options.fps:
             raise UsageError("--fps is the rate of --realtime; give that too")
         return
-    for name, value in (
-        ("--proposals", proposals.proposals),
-        ("--mode", proposals.mode),
-        ("--short-side", config.short_side),
-        ("--scales", config.scales),
-    ):
+    looks = {"proposals": proposals.proposals, **proposals.making}
+    looks |= {"short_side": config.short_side, "scales": config.scales}
+    for name, value in looks.items():
         if value:
-            raise UsageError(f"{name}: --realtime chooses that; give one of the two")
+            raise UsageError(f"--{name.replace('_', '-')}: --realtime chooses that; give one of the two")
 
 
 class VideoDetector:

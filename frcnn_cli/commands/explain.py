@@ -13,6 +13,7 @@ from frcnn_cli.data.images import read_header
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.explain.words import ENGLISH, languages
 from frcnn_cli.files import atomic_write, check_writable
+from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import setting
 
 
@@ -23,10 +24,12 @@ class ExplainOptions:
     Attributes:
         weights: a checkpoint; None for the bundled one.
         language: a file of `explain/words`.
+        force: replace what is there and not ours.
     """
 
     weights: Path | None = setting(None, "A trained model.", metavar="CHECKPOINT", shown_default="the bundled one")
     language: str = setting(ENGLISH, "The language of the page.", choices=languages())
+    force: bool = setting(False, "Replace a file that is there already and was not written by this program.")
 
 
 @click.command()
@@ -48,6 +51,7 @@ def explain(image: Path, output: Path, options: ExplainOptions) -> None:
     read_header(image)
     weights = find_model(options.weights)
     check_writable(output)
+    check_replaced([output], options.force)
     from frcnn_cli.explain.page import explain as page_of  # brings torch
 
     text = page_of(image, weights, options.language, progress_bar("explain", "section"))

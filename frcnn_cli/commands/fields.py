@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union
 
 import click
 from click.core import ParameterSource
 
+from frcnn_cli.engine.training_config import save_interval
 from frcnn_cli.settings import Leaf, build, leaves
 from frcnn_cli.tables import Table
 
@@ -60,6 +61,21 @@ class Numbers(click.ParamType):
         if any(number > LARGEST for number in numbers):
             self.fail(f"numbers end at {LARGEST}", param, ctx)
         return numbers
+
+
+class Interval(click.ParamType):
+    """``250`` iterations, as a number, or ``10min``, as it is."""
+
+    name = "interval"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        try:
+            iterations, _ = save_interval(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a number of iterations, 1 or more, or of minutes, as 10min", param, ctx)
+        if iterations > LARGEST:
+            self.fail(f"{value} is more than {LARGEST}", param, ctx)
+        return iterations or value
 
 
 class Member(click.Choice):
@@ -120,6 +136,8 @@ def _type(leaf: Leaf) -> Any:
         return Member(about.choices)
     if about.choices is not None:
         return click.Choice(list(about.choices))
+    if leaf.type == Union[int, str]:  # noqa: UP007 - what `leaves` gives
+        return Interval()
     if leaf.type == tuple[int, ...]:
         return Numbers()
     if leaf.type == tuple[float, float]:

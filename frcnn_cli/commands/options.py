@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,15 @@ from frcnn_cli.data.proposals.layouts import LAYOUT_HELP, LAYOUTS
 from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.writers import WRITERS, Target
-from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.compiling import warm_up
+from frcnn_cli.engine.detector import Detector, find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES, ProposalSource
 from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, ProposalConfig, SearchSource
 from frcnn_cli.errors import MissingFile, UsageError
+from frcnn_cli.files import writing_alone
+from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import setting
 
 
@@ -53,14 +56,18 @@ class ModelOptions:
     """Which model detects, and what runs it.
 
     Attributes:
-        weights: a checkpoint; None for the bundled one.
+        weights: a checkpoint, or what `frcnn export` made of one; None for the bundled one.
         runtime: a name of `RUNTIMES`.
         device: auto, cpu, cuda or cuda:N.
+        profile: whether the time of each part is taken.
     """
 
     weights: Path | None = setting(None, "A trained model.", metavar="CHECKPOINT", shown_default="the bundled one")
-    runtime: str = setting("torch", "What runs the model.", choices=RUNTIMES)
+    runtime: str = setting(
+        "auto", "What runs the model; auto is ONNX Runtime where there is an ONNX file of it.", choices=RUNTIMES
+    )
     device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", metavar="DEVICE")
+    profile: bool = setting(False, "Print where the time goes, beside the paper's own figures.")
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class SourceOptions:
     Attributes:
         proposals: a file of them.
         layout: how files of single images write a box, a name of `LAYOUTS`.
+        network: a detector whose network proposes.
         mode: a name of `SEARCHES`; None where nobody named one.
         search_size: see `ProposalConfig`; likewise.
         smallest: likewise.
@@ -82,6 +90,9 @@ class SourceOptions:
         shown_default="each image is searched",
     )
     layout: str | None = setting(None, LAYOUT_HELP, option="proposal-layout", choices=LAYOUTS)
+    network: Path | None = setting(
+        None, "Take the proposals of this detector's network, a Faster R-CNN's.", metavar="CHECKPOINT"
+    )
     mode: str | None = setting(
         None,
         "How closely selective search looks, where there is no file of proposals.",
@@ -102,9 +113,18 @@ def check_source(options: SourceOptions) -> None:
     """Find out before anything else whether proposals can be had.
 
     Raises:
-        UsageError: how to make proposals beside a file of them, or a file of an unknown suffix.
+        UsageError: how to make proposals beside a file of them or a network, or a file of an unknown suffix.
         DataError: there is no such file.
     """
+    if options.network:
+        given = {"proposals": options.proposals, "proposal_layout": options.layout, **options.making}
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value}: --network makes the proposals; give one of the two"
+                )
+        find_model(options.network)
+        return
     if options.proposals is None:
         if options.layout:
             raise UsageError(f"--proposal-layout {options.layout}: of which file? give --proposals too")
@@ -127,6 +147,7 @@ def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> Prop
         images: see `open_proposals`.
 
     Raises:
+        UsageError: the detector has no network that proposes.
         DataError: the file is damaged.
     """
     if options.proposals:
@@ -136,6 +157,10 @@ def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> Prop
             for line in told_of_changes(source, images):
                 err.print(line)
         return source
+    if options.network:
+        from frcnn_cli.engine.sources.network import NetworkConfig, NetworkSource  # which brings torch
+
+        return NetworkSource(NetworkConfig(options.network))
     return SearchSource(ProposalConfig(**options.making))
 
 
@@ -151,10 +176,16 @@ def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:
         DataError: no such file, or not a checkpoint.
     """
     detector = Detector.load(model.weights, model.device, model.runtime)
-    given = {"proposals": proposals.proposals, **proposals.making}
+    given = {"proposals": proposals.proposals, "network": proposals.network, **proposals.making}
     for name, value in ((f"--{name.replace('_', '-')}", value) for name, value in given.items()):
         if value and not detector.engine.needs_proposals:
             raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
+    searches = detector.engine.needs_proposals and proposals.proposals is None
+    compilation = warm_up(detector.engine, proposal_source(proposals) if searches else None, err.print)
+    if compilation.seconds:
+        err.print(f"compiled in {compilation.seconds:.1f} s")
+    if model.profile:
+        detector.measure()
     return detector
 
 
@@ -166,6 +197,7 @@ class OutputOptions:
         as_json: print JSON on stdout.
         output: a file or folder to write.
         format: a name of `WRITERS`; None for what `output` ends in, or VOC's folder.
+        force: replace what is there and not ours.
     """
 
     as_json: bool = setting(False, "Print JSON on stdout, and nothing else there.", option="json")
@@ -175,21 +207,24 @@ class OutputOptions:
     format: str | None = setting(
         None, "The format of --output.", choices=WRITERS, shown_default="what PATH ends in; voc for a folder"
     )
+    force: bool = setting(False, "Replace files that are there already and were not written by this program.")
 
 
 def check_output(options: OutputOptions) -> None:
-    """Refuse a format of nothing.
+    """Refuse a format of nothing, and to replace somebody else's file.
 
     Raises:
-        UsageError: there is a format, but nothing to write.
+        UsageError: there is a format, but nothing to write; or a file is there that this program did not write.
     """
     if options.format and not options.output:
         raise UsageError(f"--format {options.format}: where to? give --output too")
+    check_replaced([options.output], options.force)
 
 
+@contextmanager
 def open_output(
     options: OutputOptions, classes: tuple[str, ...], images: Sequence[Item], split: str = "test"
-) -> AbstractContextManager[Callable[[ImageResult], object]]:
+) -> Iterator[Callable[[ImageResult], object]]:
     """Open what the options name, as `Writer` says; without an output, a function that does nothing.
 
     Args:
@@ -199,7 +234,9 @@ def open_output(
         split: see `classes`.
     """
     if options.output is None:
-        return nullcontext(lambda result: None)
+        yield lambda result: None
+        return
     ending = options.output.suffix.removeprefix(".")
     name = options.format or (ending if ending in WRITERS else "voc")
-    return WRITERS[name](Target(options.output, classes, images, split))
+    with writing_alone(options.output), WRITERS[name](Target(options.output, classes, images, split)) as write:
+        yield write

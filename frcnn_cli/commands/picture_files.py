@@ -8,21 +8,26 @@ from pathlib import Path
 from frcnn_cli.data.detections import ImageResult
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import inside
+from frcnn_cli.replacing import check_replaced
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 """Of images whose pictures have the same; others have .png."""
 
 
-def picture_paths(paths: Sequence[Path], folder: Path, videos: Collection[Path] = ()) -> dict[Path, Path]:
+def picture_paths(
+    paths: Sequence[Path], folder: Path, videos: Collection[Path] = (), force: bool = False
+) -> dict[Path, Path]:
     """By the image's path, where its picture goes: the image's own name, numbered if another picture has it.
 
     Args:
         paths: of images and videos.
         folder: of the pictures.
         videos: those of the paths whose pictures are videos.
+        force: replace pictures that are there and not ours.
 
     Raises:
         DataError: a picture would replace an image.
+        UsageError: a picture would replace a file that this program did not write.
     """
     targets: dict[Path, Path] = {}
     taken: set[Path] = set()
@@ -36,6 +41,7 @@ def picture_paths(paths: Sequence[Path], folder: Path, videos: Collection[Path] 
     overwritten = [target for target in targets.values() if target.resolve() in sources]
     if overwritten:
         raise DataError(f"{overwritten[0]}: --save-dir would replace this image itself")
+    check_replaced(targets.values(), force)
     return targets
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from frcnn_cli.commands.console import err, out
 from frcnn_cli.commands.train_call import TrainCall, TrainCommand
 from frcnn_cli.commands.train_config import CONFIG_FILE, write_config
 from frcnn_cli.commands.train_data import Part, load_data
+from frcnn_cli.commands.train_next import next_lines
 from frcnn_cli.engine.devices import pick_device
 from frcnn_cli.engine.distributed import current
-from frcnn_cli.engine.run_files import MODEL_FILE, STATE_FILE
-from frcnn_cli.errors import DataError, Interrupted, UsageError
-from frcnn_cli.files import reason, remove_leftovers
+from frcnn_cli.engine.run_files import BEST_FILE, LOG_FILE, MODEL_FILE, PLOT_FILE, STATE_FILE
+from frcnn_cli.errors import DataError, Interrupted, LostProcess, UsageError
+from frcnn_cli.files import reason, remove_leftovers, writing_alone
+from frcnn_cli.replacing import is_ours
 
 if TYPE_CHECKING:  # the engine brings torch, which --help and a wrong call do not wait for
     from frcnn_cli.data.samples import Dataset
@@ -71,9 +74,10 @@ def train(call: TrainCall) -> None:
     call = call.for_data(parts[0].dataset)
     _check_length(call, latest)
     device = pick_device(call.machine.device)
-    run = _build_or_restore(call, parts, start or _initial_detector(call), resume=latest is not None)
-    _report_start(call, run, parts[0].dataset, device)
-    _train(call, run, parts, device)
+    with writing_alone(call.task.output / STATE_FILE) if current().rank == 0 else nullcontext():
+        run = _build_or_restore(call, parts, start or _initial_detector(call), resume=latest is not None)
+        _report_start(call, run, parts[0].dataset, device)
+        _train(call, run, parts, device)
     _report_end(call, run)
 
 
@@ -103,6 +107,9 @@ def _latest_model(call: TrainCall) -> Checkpoint | None:
         return latest
     if output is not None and (output / STATE_FILE).exists():
         raise UsageError(f"--output {output}: holds a run already; --resume it, or choose another folder")
+    for name in (CONFIG_FILE, MODEL_FILE, BEST_FILE, LOG_FILE, PLOT_FILE) if output else ():
+        if (output / name).is_file() and not is_ours(output / name):
+            raise UsageError(f"--output {output}: {name} is there, and of no run; choose another folder")
     return None
 
 
@@ -183,6 +190,8 @@ def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> Non
     except Interrupted as stop:
         line = f"{stop}; go on with: frcnn train --resume {call.task.output}"
         raise Interrupted(line, stop.signal) from None
+    except LostProcess as fault:
+        raise DataError(f"{fault}; go on with: frcnn train --resume {call.task.output}") from None
 
 
 def _report_warnings(parts: Sequence[Part]) -> None:
@@ -213,3 +222,5 @@ def _report_start(call: TrainCall, run: Run, dataset: Dataset, device: str) -> N
 def _report_end(call: TrainCall, run: Run) -> None:
     score = f", mAP {run.last_map:.4f}" if run.last_map >= 0 else ""
     err.print(f"{call.task.output / MODEL_FILE}: trained for {run.iteration} iterations{score}")
+    for line in next_lines(call):
+        err.print(line)

@@ -16,7 +16,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from frcnn_cli.commands.dataset_options import ClassNames
-from frcnn_cli.commands.fields import Numbers, SettingOption
+from frcnn_cli.commands.fields import Interval, Numbers, SettingOption
 from frcnn_cli.commands.train_options import TABLES, table_of
 from frcnn_cli.engine.model_config import BUILDING
 from frcnn_cli.errors import DataError, UsageError
@@ -69,7 +69,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomlkit.parse(read_text(path)).unwrap()
-    except TOMLKitError as error:
+    except (TOMLKitError, RecursionError, ValueError) as error:
         raise DataError(f"{path}: not TOML ({reason(error)})") from error
 
 
@@ -187,6 +187,8 @@ def _form(option: click.Option) -> tuple[Callable[[Any], bool], str]:
         return lambda value: _all(value, _is_number) and len(value) == kind.arity, f"a list of {kind.arity} numbers"
     if isinstance(kind, Numbers):
         return lambda value: _is_whole(value) or _all(value, _is_whole), "a whole number or a list of them"
+    if isinstance(kind, Interval):
+        return lambda value: _is_whole(value) or _is_text(value), "a whole number or a text such as '10min'"
     if isinstance(kind, ClassNames):
         return lambda value: _all(value, _is_text), "a list of texts"
     return _is_text, "a text"

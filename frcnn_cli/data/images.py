@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from frcnn_cli.errors import DataError
+from frcnn_cli.errors import DataError, ran_out_of_memory
 from frcnn_cli.files import atomic_write, reading, reason
 
 IMAGE_FORMATS = {
@@ -62,6 +63,9 @@ files Pillow would open the preview, which is another picture."""
 
 _TOO_OLD = "not read by this version of Pillow; pip install --upgrade pillow"
 
+BAND = 2**22
+"""Pixels that are taken over from Pillow at a time."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -107,7 +111,7 @@ def load_image(path: str | Path) -> np.ndarray:
         # Pillow turns a TIFF itself while loading.
         operation = _UPRIGHT.get(orientation) if image.format != "TIFF" else None
         rgb = _to_rgb(image)
-        return np.array(rgb if operation is None else rgb.transpose(operation), dtype=np.uint8, order="C")
+        return _as_array(rgb if operation is None else rgb.transpose(operation))
 
 
 def read_header(path: str | Path) -> ImageHeader:
@@ -199,7 +203,9 @@ def save_image(path: str | Path, rgb: np.ndarray) -> None:
     if image_format is None or image_format not in Image.SAVE:
         raise DataError(f"{path}: {path.suffix or 'no suffix'} is not an image format that can be written")
     # Fine coloured lines on a picture suffer from JPEG's usual quality and colour subsampling.
-    options = {"quality": 95, "subsampling": 0} if image_format == "JPEG" else {}
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if image_format == "JPEG" else {}
+    options["exif"] = Image.Exif()
+    options["exif"][ExifTags.Base.Software] = "frcnn"  # by which a picture is known as ours
     with atomic_write(path) as temporary:
         Image.fromarray(np.ascontiguousarray(rgb, dtype=np.uint8)).save(temporary, image_format, **options)
 
@@ -252,6 +258,8 @@ def _image_fault(path: str | Path, error: Exception) -> str:
         return f"not an image that can be read ({_obstacle(path) or 'unknown format'})"
     if isinstance(error, Image.DecompressionBombError):
         return f"not an image that can be read (more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels)"
+    if ran_out_of_memory(error):
+        return "too large for the memory that is left"
     if "truncated" in str(error).lower():
         return "truncated image"
     return f"not an image that can be read ({reason(error)})"
@@ -274,7 +282,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _as_array(rgb: Image.Image) -> np.ndarray:
+    """uint8 [H, W, 3]; of a large image band by band, as Pillow makes two more copies of what it hands out."""
+    width, height = rgb.size
+    array = np.empty((height, width, 3), np.uint8)
+    rows = max(BAND // width, 1)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        array[top:bottom] = np.asarray(rgb.crop((0, top, width, bottom)) if rows < height else rgb)
+    return array
 
 
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from frcnn_cli.data.videos import quiet
 from frcnn_cli.files import atomic_write, check_writable
 
 TICKS = 90_000
@@ -53,11 +54,18 @@ def write_video(path: Path, fps: float) -> Iterator[AddFrame]:
             even = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge")
             if add_to_file is None:
                 temporary = stack.enter_context(atomic_write(path))
+                stack.callback(_sign, temporary)
                 opened = (_h264 if has_h264() else _mpeg4)(temporary, fps, even.shape[1], even.shape[0])
                 add_to_file = stack.enter_context(opened)
             add_to_file(even, seconds)
 
         yield add
+
+
+def _sign(path: Path) -> None:
+    """Add a box that players pass over, by which a video is known as ours (`frcnn_cli.replacing`)."""
+    with path.open("ab") as file:
+        file.write(b"\x00\x00\x00\x0dfreefrcnn")
 
 
 @contextmanager
@@ -84,6 +92,7 @@ def _h264(path: Path, fps: float, width: int, height: int) -> Iterator[AddFrame]
 
 @contextmanager
 def _mpeg4(path: Path, fps: float, width: int, height: int) -> Iterator[AddFrame]:
+    quiet()
     with TemporaryDirectory() as folder:
         film = Path(folder) / "video.mp4"  # OpenCV knows by the suffix what to write, and takes no name but text
         writer = cv2.VideoWriter(os.fspath(film), cv2.VideoWriter_fourcc(*"mp4v"), fps, (width, height))

@@ -155,9 +155,7 @@ def open_video(video: Video) -> Iterator[OpenVideo]:
     Raises:
         DataError: there is no such file, camera or stream, or it is no video.
     """
-    # What is wrong with a file is said once, by us.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    quiet()
     if isinstance(video.source, int):
         capture = cv2.VideoCapture(video.source)
         fault = "no such camera, or another program has it"
@@ -180,6 +178,12 @@ def open_video(video: Video) -> Iterator[OpenVideo]:
         capture.release()
 
 
+def quiet() -> None:
+    """Keep OpenCV from saying on stderr what is wrong with a file; we do, once. To be called before it opens any."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
 def parse_source(text: str) -> Video | None:
     """The camera or stream that a text means, such as ``camera:0`` or ``rtsp://door.local/1``; None if it is neither.
 
@@ -191,7 +195,7 @@ def parse_source(text: str) -> Video | None:
     if _is_stream(text):
         address = urlsplit(text)
         name = (address.hostname or "stream") + address.path
-        return Video(Path(name), re.sub(r"[^\w.-]+", "_", name).strip("_"), text, live=True)
+        return Video(Path(name), re.sub(r"[^\w-]+", "_", name).strip("_"), text, live=True)
     return None
 
 

@@ -48,7 +48,7 @@ def plot_curves(curves: Curves, title: str, path: Path) -> None:
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={"Software": "frcnn"})
 
 
 def _draw_losses(axes: Axes, curves: Curves) -> None:

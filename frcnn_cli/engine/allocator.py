@@ -1,4 +1,5 @@
-"""Memory that a training step frees is kept for the next, which wants the same again."""
+"""Freed memory: a training step's is kept for the next, which wants the same again; that of detections is given back,
+as images of other sizes want other blocks."""
 
 from __future__ import annotations
 
@@ -7,6 +8,20 @@ import platform
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 """Numbers of mallopt(3)."""
+
+
+EVERY = 20
+"""Images after which freed memory is given back."""
+
+
+def give_back_freed_memory() -> None:
+    """Have glibc hand the freed pages between its blocks back to the system; without glibc nothing happens.
+
+    Blocks of one size leave gaps that those of another do not fill, and a small one at the end keeps all below it. Over
+    80 photographs of 37 sizes, 160 MB come together. Taking pages anew costs milliseconds.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep_freed_memory() -> bool:

@@ -6,7 +6,7 @@ takes means, where a loss that is divided by the RoIs of all processes needs sum
 model.
 
 A process that meets a fault tells it and ends. The others, which find their connection to it closed or are ended by
-torchrun, end without a word.
+torchrun, end without a word; of one that was killed, the first of them tells that it has ended.
 
 torch is imported where there are several processes, and not before: one that proposes by itself has no use for it.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +24,7 @@ from datetime import timedelta
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.errors import LostProcess, Terminated, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,8 +40,13 @@ PATIENCE = timedelta(days=1)
 GRACE = 5.0
 """Seconds that process 0 stays at most when it has met a fault, for the others to ask whether it was told."""
 
+NOTICE = 2.0
+"""Seconds in which a process that was killed is sure to be gone for the system too."""
+
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _store: Any = None
+_places: list[tuple[str, int]] = []
+"""The machine and the process id of each of the processes."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,10 @@ def _others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise DataError(f"process {current().rank}: another process of this run has ended") from error
+        until = time.monotonic() + NOTICE
+        while not ended() and time.monotonic() < until:
+            time.sleep(0.05)
+        raise LostProcess(_others_ended()) from error
 
 
 def current() -> Processes:
@@ -178,6 +186,9 @@ def join() -> None:
         where = ":".join(os.environ[name] for name in _VARIABLES[2:])
         raise UsageError(f"the other processes cannot be met at {where} ({str(error).splitlines()[0]})") from error
     _store = store
+    store.set(f"place {rank}", f"{os.getpid()} {socket.gethostname()}")
+    places = [store.get(f"place {other}").decode().split(" ", 1) for other in range(world_size)]
+    _places[:] = [(host, int(pid)) for pid, host in places]
     signal.signal(signal.SIGTERM, _end)
 
 
@@ -190,13 +201,41 @@ def leave() -> None:
 
     distributed.destroy_process_group()
     me = current()
-    with suppress(RuntimeError):  # one was killed, or process 0 has gone
+    with suppress(RuntimeError):  # process 0 has gone, and with it where it is told
         _store.set(f"left {me.rank}", "")
         if me.rank == 0:
             until = time.monotonic() + GRACE
-            while time.monotonic() < until and not _store.check([f"left {rank}" for rank in range(me.world_size)]):
+            while time.monotonic() < until and not all(_has_left(r) or r in ended() for r in range(me.world_size)):
                 time.sleep(0.02)
     _store = None
+
+
+def ended() -> list[int]:
+    """The numbers of the other processes on this machine that are there no more; of other machines, none are known."""
+    here = socket.gethostname()
+    return [rank for rank, (host, pid) in enumerate(_places) if host == here and not _is_there(pid)]
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat", "rb") as file:  # one that nobody has asked after yet is a name without a process
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's, or no Linux
+        return True
+
+
+def _has_left(rank: int) -> bool:
+    """Whether a process has come to the end of the command."""
+    return _store.check([f"left {rank}"])
+
+
+def _others_ended() -> str:
+    gone = ended()
+    which = f"process {' and '.join(map(str, gone))}" if gone else "on another machine"
+    return f"process {current().rank}: another process of this run has ended ({which}; killed, or was the memory full?)"
 
 
 def first_to_tell() -> bool:
@@ -209,8 +248,25 @@ def first_to_tell() -> bool:
         return True
 
 
+def end_with_others(number: int) -> None:
+    """End now if another process of this run has ended, which is why torchrun sends SIGTERM.
+
+    Raises:
+        Terminated: it has.
+    """
+    if _store is None or number != signal.SIGTERM:
+        return
+    try:
+        lost = [rank for rank in ended() if not _has_left(rank)]
+    except RuntimeError:  # process 0 has gone
+        lost = [0]
+    if lost:
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated(number, _others_ended())
+
+
 def _end(number: int, frame: object) -> None:
-    """torchrun ends the processes when one has failed, which has said why; half-written files are still removed."""
+    """Tidy up and end: torchrun or a person wants it."""
+    end_with_others(number)
     signal.signal(number, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    sys.exit(128 + number)
+    raise Terminated(number)

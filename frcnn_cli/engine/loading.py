@@ -13,10 +13,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.engine.batches import Batch
+from frcnn_cli.engine.children import begin_child, prepare_children
 from frcnn_cli.errors import DataError
-
-PATIENCE = 10
-"""Seconds that a worker goes on after SIGTERM, in which its parent finishes an update, saves, and ends it."""
 
 
 def prepared_batches(batches: TorchDataset[Batch], start: int, stop: int, workers: int) -> Iterator[Batch | DataError]:
@@ -37,7 +35,7 @@ def prepared_batches(batches: TorchDataset[Batch], start: int, stop: int, worker
         sampler=range(start, stop),
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=_outlast_signals,
+        worker_init_fn=_begin_worker,
         generator=torch.Generator(),  # or it would draw a number from those of dropout, once more in a resumed run
     )
     return _watched(loader)
@@ -56,16 +54,14 @@ class _FaultsAsItems(TorchDataset):
             return error
 
 
-def _outlast_signals(worker: int) -> None:
-    """Let the parent end a worker: a signal to the whole group reaches it too, in the middle of a batch."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(PATIENCE))
+def _begin_worker(worker: int) -> None:
+    begin_child()
 
 
 def _watched(loader: DataLoader) -> Iterator[Batch | DataError]:
     """The loader's items; a DataError where a worker process has died, which happens when memory runs out."""
+    if loader.num_workers:
+        prepare_children()
     others = set(active_children())
     batches = iter(loader)
     workers = set(active_children()) - others

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +15,12 @@ import numpy as np
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.partial import PartialProposals
+from frcnn_cli.engine.children import begin_child, prepare_children
 from frcnn_cli.engine.distributed import ALONE, Processes
-from frcnn_cli.engine.interrupts import delayed_interrupt, signals_for
+from frcnn_cli.engine.interrupts import delayed_interrupt
 from frcnn_cli.engine.sources.search import ProposalConfig
-from frcnn_cli.errors import DataError, Interrupted
-from frcnn_cli.files import fingerprint
+from frcnn_cli.errors import DataError, Interrupted, signal_of
+from frcnn_cli.files import fingerprint, writing_alone
 from frcnn_cli.progress import Track, silent
 
 
@@ -51,10 +51,17 @@ def propose_images(
     Raises:
         UsageError: no such mode, or it knows no other size than its own.
         DataError: two images share an id, an image cannot be read (the others are done first, and every fault is
-            named), a file cannot be written, or a worker process was killed.
+            named), a file cannot be written or another process writes it, or a worker process was killed.
         Interrupted: on Ctrl-C, SIGTERM or SIGHUP.
     """
     _check_ids(items)
+    with writing_alone(output) if processes.rank == 0 else nullcontext():
+        return _propose(items, output, config, workers, track, processes)
+
+
+def _propose(
+    items: Sequence[Item], output: str | Path, config: ProposalConfig, workers: int, track: Track, processes: Processes
+) -> int:
     search = config.search()
     partial_file = PartialProposals(output, config.settings())
     processes.wait()  # all have seen whose the folder is before one adds to it
@@ -66,22 +73,24 @@ def propose_images(
     work = partial(_propose_one, search=search, output=partial_file, threads=threads)
     outcomes = _in_processes(work, todo, workers) if several else (work(item) for item in todo)
     faults: list[str] = []
+    why = ""
     # Between two images: raised in a compiled kernel, KeyboardInterrupt would come out as another exception.
-    with delayed_interrupt(signals_for(processes)) as interrupted:
+    with delayed_interrupt() as interrupted:
         try:
             with closing(outcomes):
                 for _ in track(_collect(outcomes, faults), total=len(share), initial=len(share) - len(todo)):
                     if interrupted.is_set():
                         break
-        except KeyboardInterrupt:  # a second one
+        except KeyboardInterrupt as stop:  # a second one, or another process has ended
+            interrupted.signal, why = signal_of(stop), getattr(stop, "why", "")
             interrupted.set()
         except DataError:
             if not interrupted.is_set():  # by which the workers may have ended too
                 raise
     if interrupted.is_set():
         finished = len(partial_file.done_ids())
-        where = f"interrupted with {finished} of {len(items)} images done"
-        raise Interrupted(f"{where}; the same command goes on from there", interrupted.signal)
+        where = f"interrupted with {finished} of {len(items)} images done; the same command goes on from there"
+        raise Interrupted("; ".join(filter(None, (why, where))), interrupted.signal)
     faults = processes.gather(faults) or []
     if faults:
         raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))
@@ -93,6 +102,7 @@ def _in_processes(work: Callable[[Item], int | str], items: Sequence[Item], work
     """What `work` makes of the items, as it is done. When the iterator is closed, those not yet begun are left."""
     # Fresh processes: a fork would copy the threads' locks of whatever the caller has imported.
     context = multiprocessing.get_context("spawn")
+    prepare_children()
     pool = ProcessPoolExecutor(min(workers, len(items)), context, initializer=_start_worker)
     try:
         for done in as_completed([pool.submit(work, item) for item in items]):
@@ -130,8 +140,7 @@ def _propose_one(
 
 
 def _start_worker() -> None:
-    # Ctrl-C is the parent's to handle; workers that die of it would each print a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_child()
     import cv2
 
     cv2.setNumThreads(1)

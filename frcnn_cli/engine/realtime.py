@@ -1,7 +1,7 @@
 """Videos at a frame rate: how closely each frame is looked at follows from how long the frames before it took.
 
 Selective search, the network's backbone and its head each have a size that time can be saved at: the search's mode and
-the pixels that it works on, the image's scale, and the number of proposals. `LEVELS` are the combinations that keep
+the size that it works at, the image's scale, and the number of proposals. `LEVELS` are the combinations that keep
 most precision for their time, best first, as ``scripts/bench_realtime.py`` measures them. A video hardly changes from
 frame to frame, so the boxes that were found in the last one come before the proposals of the next.
 """
@@ -9,16 +9,15 @@ frame to frame, so the boxes that were found in the last one come before the pro
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import sqrt
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from frcnn_cli.data.detections import Detections, ImageResult
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import Detector, detect_image
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from proposals import SEARCH_SIZE, SMALLEST
 
 CARRIED_SCORE = 0.1
 """The least score of a box that joins the next frame's proposals: less than what is reported, as it may rise."""
@@ -30,7 +29,7 @@ class Level:
 
     Attributes:
         mode: of the search, a name of `SEARCHES`.
-        search_area: pixels that the frame is shrunk to before it is searched.
+        search_size: see `ProposalConfig`; the shortest side of a proposal is in proportion.
         short_side: that it is brought to for the network.
         proposals: the most of a frame.
         refine: see `DetectionConfig`.
@@ -38,7 +37,7 @@ class Level:
     """
 
     mode: str
-    search_area: int
+    search_size: int
     short_side: int
     proposals: int
     refine: int
@@ -49,11 +48,12 @@ class Level:
 
 
 LEVELS = (
-    Level("fast", 400 * 300, 480, 2000, 100, 1.0),
-    Level("single", 400 * 300, 384, 1000, 100, 0.5),
-    Level("single", 400 * 300, 320, 500, 60, 0.3),
-    Level("single", 200 * 150, 320, 300, 60, 0.2),
-    Level("single", 200 * 150, 256, 300, 0, 0.1),
+    Level("fast", 400, 480, 2000, 100, 1.0),
+    Level("single", 400, 384, 1000, 100, 0.5),
+    Level("single", 400, 320, 500, 100, 0.3),
+    Level("single", 200, 320, 300, 60, 0.2),
+    Level("single", 200, 256, 300, 60, 0.15),
+    Level("single", 150, 224, 200, 30, 0.1),
 )
 
 
@@ -133,23 +133,20 @@ class Pace:
 
 
 class CarryingSource:
-    """Searches a frame shrunk to the level's size, and puts the last frame's boxes first; a `ProposalSource`."""
+    """Searches a frame as closely as a level says, and puts the last frame's boxes first; a `ProposalSource`."""
 
     made = True
 
     def __init__(self, level: Level, last: np.ndarray) -> None:
-        self._search = SearchSource(ProposalConfig(level.mode, level.proposals))
-        self._area = level.search_area
+        smallest = max(round(SMALLEST * level.search_size / SEARCH_SIZE), 1)
+        self._search = SearchSource(
+            ProposalConfig(level.mode, level.proposals, search_size=level.search_size, smallest=smallest)
+        )
         self._last = last
 
     def boxes(self, image: np.ndarray, image_id: str = "") -> np.ndarray:
         """See `ProposalSource.boxes`; the last boxes are in pixels of a frame of the same size."""
-        height, width = image.shape[:2]
-        scale = min(1.0, sqrt(self._area / (height * width)))
-        size = (max(round(width * scale), 1), max(round(height * scale), 1))
-        small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        boxes = self._search.boxes(small, image_id) * np.array([width / size[0], height / size[1]] * 2, np.float32)
-        return np.concatenate((self._last, np.minimum(boxes, np.array([width, height] * 2, np.float32))))
+        return np.concatenate((self._last, self._search.boxes(image, image_id)))
 
 
 class RealtimeDetector:

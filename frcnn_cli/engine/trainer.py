@@ -15,14 +15,15 @@ from frcnn_cli.engine.batches import Batch, derived_seed
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.interrupts import Interruption, delayed_interrupt, signals_for
+from frcnn_cli.engine.interrupts import Interruption, delayed_interrupt
 from frcnn_cli.engine.loading import prepared_batches
 from frcnn_cli.engine.optimizer import set_learning_rate
 from frcnn_cli.engine.run_folder import Observer, Progress, Recorder, RunFolder, Silent
 from frcnn_cli.engine.run_state import Run
+from frcnn_cli.engine.training_config import save_interval
 from frcnn_cli.engine.training_log import Window
 from frcnn_cli.engine.training_step import training_step
-from frcnn_cli.errors import DataError, Interrupted
+from frcnn_cli.errors import DataError, Interrupted, signal_of
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ def train(
     folder = RunFolder(output, run, observer) if processes.rank == 0 else Silent()
     try:
         trainer = Trainer(run, dataset, proposals, folder, validation, torch.device(device), processes)
-        with delayed_interrupt(signals_for(processes)) as interrupted:
+        with delayed_interrupt() as interrupted:
             trainer.train(interrupted, workers)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         where = f"stopped at once in iteration {run.iteration + 1} of {run.config.iterations}"
-        raise Interrupted(f"{where}; what was saved before is in {output}") from None
+        lines = [*filter(None, [getattr(stop, "why", "")]), where, f"what was saved before is in {output}"]
+        raise Interrupted("; ".join(lines), signal_of(stop)) from None
     except Stopped:
         where = f"stopped after iteration {run.iteration} of {run.config.iterations}"
         raise Interrupted(f"{where}; all is saved in {output}", interrupted.signal) from None
@@ -107,6 +109,7 @@ class Trainer:
         run.to(device, processes)
         self.batches = run.learner.batches(run, dataset, proposals, processes)
         self.window = Window(run.window)
+        self.saved = time.monotonic()
 
     def train(self, interrupted: Interruption, workers: int) -> None:
         """Go on to the last iteration, or until `interrupted` is set."""
@@ -167,8 +170,9 @@ class Trainer:
         """
         to_be_measured = self._to_be_measured()
         stopped = self.processes.any(interrupted.is_set())
-        if stopped or to_be_measured or self._every(self.run.config.checkpoint_every):
+        if stopped or to_be_measured or self._to_be_saved():
             self.folder.save(self.run)
+            self.saved = time.monotonic()
         if stopped:
             self.processes.wait()  # process 0 saves
             raise Stopped
@@ -176,6 +180,11 @@ class Trainer:
             self._measure(interrupted)
             if not self._last:
                 self.folder.draw_curves()
+
+    def _to_be_saved(self) -> bool:
+        """Whether so many iterations are done, or minutes over; each process asks its own clock, and one saves."""
+        iterations, seconds = save_interval(self.run.config.checkpoint_every)
+        return self._every(iterations) or bool(seconds and time.monotonic() - self.saved >= seconds)
 
     def _to_be_measured(self) -> bool:
         """Whether validation is due after the latest iteration, and was not done yet."""

@@ -6,7 +6,7 @@ Each field is an option of `frcnn train` and a key of config.toml, and is writte
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ceil, cos, pi
+from math import ceil, cos, inf, pi
 
 from frcnn_cli.core.sampling_config import SamplingConfig
 from frcnn_cli.settings import setting
@@ -84,7 +84,7 @@ class TrainingConfig:
         precision: of the forward pass, one of `PRECISIONS`; the weights stay float32 (autocast).
         images_per_pass: through the network at a time; the gradients of a larger batch add up.
         seed: of everything random.
-        checkpoint_every: iterations.
+        checkpoint_every: iterations, or a text such as ``10min``; see `save_interval`.
         eval_every: iterations between measurements on the validation set; 0: only at the end.
         log_every: iterations between lines of the log.
     """
@@ -154,11 +154,33 @@ class TrainingConfig:
         least=1,
     )
     seed: int = setting(0, "The seed of everything random.", table="run", least=0)
-    checkpoint_every: int = setting(1000, "Save after every so many iterations.", table="run", least=1)
+    checkpoint_every: int | str = setting(
+        1000,
+        "Save after every so many iterations, or minutes, as 10min.",
+        table="run",
+        metavar="N|Nmin",
+    )
     eval_every: int = setting(
         5000, "Measure after every so many iterations; 0 measures at the end only.", table="run", least=0
     )
     log_every: int = setting(20, "Report after every so many iterations.", table="run", least=1)
+
+
+def save_interval(every: int | str) -> tuple[int, float]:
+    """What `checkpoint_every` means: iterations between two saves, and seconds; 0 where they do not count.
+
+    Raises:
+        ValueError: neither a whole number of iterations, 1 or more, nor a number of minutes above 0.
+    """
+    if isinstance(every, int):
+        iterations, seconds = every, 0.0
+    elif every.removesuffix("min") != every:
+        iterations, seconds = 0, 60 * float(every.removesuffix("min"))
+    else:
+        iterations, seconds = int(every), 0.0
+    if not (iterations >= 1 or 0 < seconds < inf):
+        raise ValueError(every)
+    return iterations, seconds
 
 
 def iterations_of(epochs: float, images: int, images_per_batch: int) -> int:

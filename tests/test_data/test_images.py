@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
+from frcnn_cli.data import images
 from frcnn_cli.data.images import (
     distinct_names,
     find_images,
@@ -339,3 +340,29 @@ class TestAtomicWrite:
             temporary.write_text("new")
         assert (tmp_path / "link.txt").is_symlink()
         assert (tmp_path / "real" / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("size", [(7, 5), (5, 7), (1, 30), (30, 1), (13, 13)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_image_is_taken_over_in_bands(tmp_path, monkeypatch, size, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    noise = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png", exif=exif)
+    whole = load_image(tmp_path / "a.png")
+    monkeypatch.setattr(images, "BAND", 10)
+    banded = load_image(tmp_path / "a.png")
+    assert np.array_equal(banded, whole)
+    assert np.array_equal(whole, noise if orientation == 1 else np.rot90(noise, 3))
+    assert banded.flags.c_contiguous
+    assert banded.flags.writeable
+
+
+def test_an_image_for_which_the_memory_is_too_small(noise_image, fault_of, monkeypatch):
+    path = noise_image("a.png", 8, 8)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(images.np, "empty", fail)
+    assert fault_of(load_image, path) == f"{path}: too large for the memory that is left"

@@ -17,7 +17,6 @@ EARLIER = {"search_size": 400, "smallest": 16}
 """What files of earlier versions were made with, and do not say."""
 
 
-
 def with_sizes(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of proposals, with what earlier versions left out."""
     return {**EARLIER, **settings} if "search" in settings else dict(settings)

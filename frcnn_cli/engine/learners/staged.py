@@ -188,5 +188,5 @@ def _check_examples(dataset: Dataset) -> None:
     if without:
         raise DataError(
             f"{dataset.name}: no SVM can be trained for {', '.join(without)}: no object of the class to learn from "
-            "(--classes names those wanted, --classifier softmax needs no SVMs)"
+            "(--only names the classes wanted, and --classifier softmax needs no SVMs)"
         )

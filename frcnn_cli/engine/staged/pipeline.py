@@ -140,9 +140,8 @@ class Pipeline:
             self._tell_end("svm", False, f"{len(self.dataset.classes)} classes")
             return
         with self.log.timed("svm") as record:
-            mining = Mining(
-                self.store, self.dataset.classes, self.options.svm_c, self.seed, select=self.extractor.select
-            )
+            classes = len(self.dataset.classes)
+            mining = Mining(self.store, classes, self.options.svm_c, self.seed, select=self.extractor.select)
             begun = _read(self.folder / MINING_FILE, key)
             if begun is not None:
                 mining.load(begun)
@@ -156,7 +155,7 @@ class Pipeline:
             (self.folder / MINING_FILE).unlink(missing_ok=True)
             negatives = sum(len(own.negatives) for own in mining.examples)
             record |= {"done": True, "negatives": negatives}
-        self._tell_end("svm", True, f"{len(self.dataset.classes)} classes, {negatives} hard negatives")
+        self._tell_end("svm", True, f"{classes} classes, {negatives} hard negatives")
 
     def _boxes(self) -> None:
         path, key = self.folder / BOXES_FILE, f"{self.key} lambda {self.options.ridge}"

@@ -106,7 +106,7 @@ class Mining:
 
     Args:
         store: with the features of all images.
-        classes: names of the labels.
+        num_classes: C; each has an object in the store.
         c: of the SVMs.
         seed: of the fits.
         select: which of an image's negatives of a class may join, given their boxes float32 [N, 4] and margins
@@ -115,13 +115,10 @@ class Mining:
     Attributes:
         done: images that were looked at.
         examples: of each class.
-
-    Raises:
-        DataError: a class has no object to learn from.
     """
 
     store: FeatureStore
-    classes: tuple[str, ...]
+    num_classes: int
     c: float
     seed: int = 0
     select: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
@@ -131,17 +128,11 @@ class Mining:
 
     def __post_init__(self) -> None:
         self.scale = MEAN_NORM / mean_norm(self.store)
-        positives: list[list[np.ndarray]] = [[] for _ in self.classes]
+        positives: list[list[np.ndarray]] = [[] for _ in range(self.num_classes)]
         for number in range(len(self.store.records)):
             objects, fc7 = self.store.read(number, "objects", "fc7")
             for row in objects.nonzero()[0]:
                 positives[objects[row] - 1].append(fc7[row] * np.float32(self.scale))
-        without = [name for name, found in zip(self.classes, positives, strict=True) if not found]
-        if without:
-            raise DataError(
-                f"no SVM can be trained for {', '.join(map(repr, without))}: no object of the class to learn from "
-                "(--classes names those wanted, --classifier softmax needs no SVMs)"
-            )
         width = len(positives[0][0])
         nothing, nowhere = np.zeros((0, width), np.float32), np.zeros((0, 2), np.int64)
         self.examples = [ClassExamples(np.stack(p), nothing, nowhere, 0, np.zeros(width), 0.0) for p in positives]

@@ -1,0 +1,179 @@
+"""What stands around every command: its streams, the signals that end it, and what its faults look like from outside.
+
+A fault is one line on stderr and an exit code, whatever it is; ``--debug`` shows where it came from.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+import click
+
+from frcnn_cli.errors import (
+    DataError,
+    FrcnnError,
+    Interrupted,
+    Terminated,
+    UsageError,
+    causes,
+    ran_out_of_memory,
+    signal_of,
+)
+from frcnn_cli.files import reason
+
+DEBUG = "FRCNN_DEBUG"
+"""The environment variable that stands for ``--debug``."""
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+_QUIET = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR", "OPENCV_LOG_LEVEL": "ERROR"}
+
+
+def quieten() -> None:
+    """Keep to themselves what libraries write of their own accord, in this process and those that it starts."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())  # or Python would print what nobody handles
+
+
+class Output(io.FileIO):
+    """Stdout, whose faults are told as those of a file. What cannot be written once goes nowhere afterwards."""
+
+    def write(self, data: bytes) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard_output()
+            why = "it is closed" if error.errno == errno.EBADF else reason(error)
+            raise DataError(f"stdout: cannot be written ({why})") from error
+
+
+def open_streams() -> None:
+    """Have faults of stdout told, put something in the place of closed streams, and let no name be one that a stream
+    cannot write.
+
+    A file opened later would get the number of a closed one, and whatever a library prints. Writing to a closed stdout
+    stays an error; a closed stderr is nobody's concern.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)  # takes the lowest number, this one
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - open as long as the program
+    sys.stderr.reconfigure(errors="backslashreplace")
+    unbuffered = sys.stdout is not None and sys.stdout.write_through
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(Output(1, "w", closefd=False)),
+        encoding=sys.stdout.encoding if sys.stdout else None,
+        errors="backslashreplace",
+        line_buffering=os.isatty(1),
+        write_through=unbuffered,
+    )
+
+
+@contextmanager
+def ending_signals() -> Iterator[None]:
+    """In the block, SIGTERM and SIGHUP raise `Terminated`, as Ctrl-C raises KeyboardInterrupt: all is tidied up.
+
+    What is ignored, as by nohup, stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated(number)
+
+    chosen = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in chosen:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in chosen:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def take_debug(words: Sequence[str]) -> tuple[list[str], bool]:
+    """The words of a call without ``--debug``, which may stand anywhere, and whether it is there or in the environment.
+
+    Of what follows ``--``, nothing is an option.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    rest = [word for word in words[:end] if word != "--debug"] + list(words[end:])
+    return rest, len(rest) < len(words) or os.environ.get(DEBUG, "") not in ("", "0")
+
+
+def outcome(error: BaseException) -> tuple[str, int]:
+    """What a fault is told as, and the exit code; an empty text is not told at all.
+
+    Args:
+        error: anything but SystemExit.
+    """
+    if isinstance(error, click.UsageError):
+        where = error.ctx.command_path if error.ctx else "frcnn"
+        return f"{error.format_message()} (see '{where} --help')", 2
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, UsageError):
+        return str(error), 2
+    if isinstance(error, Interrupted):
+        return str(error), error.code
+    if isinstance(error, FrcnnError):
+        return str(error), 1
+    # Raised in a compiled kernel, an interruption comes out as the cause of another exception.
+    stop = next((cause for cause in causes(error) if isinstance(cause, KeyboardInterrupt)), None)
+    if stop is not None:
+        return getattr(stop, "why", "") or "interrupted", 128 + signal_of(stop)
+    if isinstance(error, BrokenPipeError):
+        discard_output()  # the reader has gone, as `head` does; Python would complain once more when it closes stdout
+        return "", 1
+    if ran_out_of_memory(error):
+        return (
+            f"out of memory ({reason(error)}); smaller images and scales, and fewer --workers and --loaders, need less",
+            1,
+        )
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(place.filename)}:{place.lineno}"
+    what = " ".join(str(error).split())[:200]
+    return (
+        f"a fault of the program ({type(error).__name__}: {what}, in {where}); please report it, "
+        "with what the same command shows with --debug",
+        1,
+    )
+
+
+def discard_output() -> None:
+    """Let what is left of stdout go nowhere, so that its end is no second fault."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End this process without what Python and the libraries do at their end, which takes seconds with torch.
+
+    Its children notice by themselves (`frcnn_cli.engine.children`).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)

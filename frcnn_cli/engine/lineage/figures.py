@@ -1,0 +1,124 @@
+"""What was measured of each detector, kept in the folder of the comparison."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.files import atomic_write, read_text, reason
+
+FIGURES_FILE = "figures.json"
+SETTINGS_FILE = "settings.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A detector on the images to measure on.
+
+    Attributes:
+        mean_ap: VOC2010's, from 0 to 1.
+        seconds: an image by the clock, proposals apart.
+        cpu: an image, of the process on all its threads.
+    """
+
+    mean_ap: float
+    seconds: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a detector cost, and what it does.
+
+    Attributes:
+        detector: its name.
+        stages: {stage of training: {"seconds": by the clock, "cpu": of the process}}.
+        bytes: of features on the disk.
+        test: of the model.
+        svd: of the same with fc6 and fc7 compressed; None where that was not measured.
+    """
+
+    detector: str
+    stages: dict[str, dict[str, float]]
+    bytes: int
+    test: Trial
+    svd: Trial | None = None
+
+    @property
+    def training_cpu(self) -> float:
+        """Seconds of all stages."""
+        return sum(stage["cpu"] for stage in self.stages.values())
+
+    @property
+    def training_seconds(self) -> float:
+        """Likewise, by the clock."""
+        return sum(stage["seconds"] for stage in self.stages.values())
+
+
+@dataclass
+class FigureFile:
+    """The figures of a comparison, and the settings that they are for.
+
+    Args:
+        folder: of the comparison.
+        settings: of JSON's types; a folder of others is refused.
+
+    Attributes:
+        figures: by the detector's name.
+
+    Raises:
+        UsageError: the folder is of other settings.
+        DataError: a file is damaged.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    figures: dict[str, Figures] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        before = _read(self.folder / SETTINGS_FILE)
+        if before is not None and before != self.settings:
+            different = sorted(
+                name for name in before.keys() | self.settings.keys() if before.get(name) != self.settings.get(name)
+            )
+            name = different[0]
+            raise UsageError(
+                f"{self.folder}: holds a comparison with {name} {before.get(name)}, not {self.settings.get(name)}; "
+                "choose another folder"
+            )
+        try:
+            for entry in _read(self.folder / FIGURES_FILE) or ():
+                svd = entry.pop("svd")
+                test = Trial(**entry.pop("test"))
+                found = Figures(**entry, test=test, svd=Trial(**svd) if svd else None)
+                self.figures[found.detector] = found
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{self.folder / FIGURES_FILE}: not the figures of a comparison ({reason(error)})"
+            ) from error
+
+    def begin(self) -> None:
+        """Write down the settings."""
+        _write(self.folder / SETTINGS_FILE, self.settings)
+
+    def add(self, figures: Figures) -> None:
+        """Write down what was measured of a detector."""
+        self.figures[figures.detector] = figures
+        _write(self.folder / FIGURES_FILE, [asdict(found) for found in self.figures.values()])
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({reason(error)})") from error
+
+
+def _write(path: Path, content: Any) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
