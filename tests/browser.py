@@ -49,8 +49,9 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def emulate(self, *, dark: bool = False, media: str = "screen") -> None:
-        """What the page's media queries find: the system's theme, and ``screen`` or ``print``."""
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        """What the page's media queries find: a theme, and ``screen`` or ``print``. Nothing moves smoothly."""
+        theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        features = [theme, {"name": "prefers-reduced-motion", "value": "reduce"}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
 
     def find(self, css: str) -> WebElement:
@@ -81,6 +82,10 @@ class Page:
     def scrolls_sideways(self) -> bool:
         """Whether anything is wider than the page."""
         return self.run("return document.documentElement.scrollWidth > document.documentElement.clientWidth")
+
+    def faint_texts(self) -> list[str]:
+        """Texts that can hardly be read on what they stand on; see contrast.js."""
+        return self.run((Path(__file__).parent / "contrast.js").read_text())
 
     def errors(self) -> list[str]:
         """What the console has said so far that is a warning or worse."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -18,16 +17,13 @@ from frcnn_cli.commands.train_data import Part, load_data
 from frcnn_cli.commands.train_options import Lists
 from frcnn_cli.engine.learners import LEARNERS
 from frcnn_cli.engine.lineage.figures import FigureFile
-from frcnn_cli.engine.lineage.options import LineageOptions
+from frcnn_cli.engine.lineage.options import Contestant, LineageOptions
 from frcnn_cli.engine.lineage.paper import PUBLISHED
 from frcnn_cli.engine.lineage.subset import draw_images
 from frcnn_cli.engine.lineage.table import as_markdown, columns, rows
 from frcnn_cli.errors import Interrupted
 from frcnn_cli.files import atomic_write
 from frcnn_cli.settings import setting
-
-if TYPE_CHECKING:
-    from frcnn_cli.engine.lineage.compare import Contestant
 
 TABLE_FILE, PLOT_FILE = "lineage.md", "lineage.png"
 
@@ -98,8 +94,6 @@ def _contestant(name: str, options: LineageOptions, output: Path) -> Contestant:
     words += ["--allow-download"] if options.allow_download else []
     with train.make_context("train", words) as context:
         call = TrainCall.parse(context)
-    from frcnn_cli.engine.lineage.compare import Contestant
-
     return Contestant(name, call.model, call.training, call.own)
 
 

@@ -18,7 +18,8 @@ from frcnn_cli.data.proposals.layouts import LAYOUT_HELP, LAYOUTS
 from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.writers import WRITERS, Target
-from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.compiling import warm_up
+from frcnn_cli.engine.detector import Detector, find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES, ProposalSource
@@ -55,14 +56,18 @@ class ModelOptions:
     """Which model detects, and what runs it.
 
     Attributes:
-        weights: a checkpoint; None for the bundled one.
+        weights: a checkpoint, or what `frcnn export` made of one; None for the bundled one.
         runtime: a name of `RUNTIMES`.
         device: auto, cpu, cuda or cuda:N.
+        profile: whether the time of each part is taken.
     """
 
     weights: Path | None = setting(None, "A trained model.", metavar="CHECKPOINT", shown_default="the bundled one")
-    runtime: str = setting("torch", "What runs the model.", choices=RUNTIMES)
+    runtime: str = setting(
+        "auto", "What runs the model; auto is ONNX Runtime where there is an ONNX file of it.", choices=RUNTIMES
+    )
     device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", metavar="DEVICE")
+    profile: bool = setting(False, "Print where the time goes, beside the paper's own figures.")
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class SourceOptions:
     Attributes:
         proposals: a file of them.
         layout: how files of single images write a box, a name of `LAYOUTS`.
+        network: a detector whose network proposes.
         mode: a name of `SEARCHES`; None where nobody named one.
         search_size: see `ProposalConfig`; likewise.
         smallest: likewise.
@@ -84,6 +90,9 @@ class SourceOptions:
         shown_default="each image is searched",
     )
     layout: str | None = setting(None, LAYOUT_HELP, option="proposal-layout", choices=LAYOUTS)
+    network: Path | None = setting(
+        None, "Take the proposals of this detector's network, a Faster R-CNN's.", metavar="CHECKPOINT"
+    )
     mode: str | None = setting(
         None,
         "How closely selective search looks, where there is no file of proposals.",
@@ -104,9 +113,18 @@ def check_source(options: SourceOptions) -> None:
     """Find out before anything else whether proposals can be had.
 
     Raises:
-        UsageError: how to make proposals beside a file of them, or a file of an unknown suffix.
+        UsageError: how to make proposals beside a file of them or a network, or a file of an unknown suffix.
         DataError: there is no such file.
     """
+    if options.network:
+        given = {"proposals": options.proposals, "proposal_layout": options.layout, **options.making}
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value}: --network makes the proposals; give one of the two"
+                )
+        find_model(options.network)
+        return
     if options.proposals is None:
         if options.layout:
             raise UsageError(f"--proposal-layout {options.layout}: of which file? give --proposals too")
@@ -129,6 +147,7 @@ def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> Prop
         images: see `open_proposals`.
 
     Raises:
+        UsageError: the detector has no network that proposes.
         DataError: the file is damaged.
     """
     if options.proposals:
@@ -138,6 +157,10 @@ def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> Prop
             for line in told_of_changes(source, images):
                 err.print(line)
         return source
+    if options.network:
+        from frcnn_cli.engine.sources.network import NetworkConfig, NetworkSource  # which brings torch
+
+        return NetworkSource(NetworkConfig(options.network))
     return SearchSource(ProposalConfig(**options.making))
 
 
@@ -153,10 +176,16 @@ def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:
         DataError: no such file, or not a checkpoint.
     """
     detector = Detector.load(model.weights, model.device, model.runtime)
-    given = {"proposals": proposals.proposals, **proposals.making}
+    given = {"proposals": proposals.proposals, "network": proposals.network, **proposals.making}
     for name, value in ((f"--{name.replace('_', '-')}", value) for name, value in given.items()):
         if value and not detector.engine.needs_proposals:
             raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
+    searches = detector.engine.needs_proposals and proposals.proposals is None
+    compilation = warm_up(detector.engine, proposal_source(proposals) if searches else None, err.print)
+    if compilation.seconds:
+        err.print(f"compiled in {compilation.seconds:.1f} s")
+    if model.profile:
+        detector.measure()
     return detector
 
 

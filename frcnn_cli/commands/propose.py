@@ -11,6 +11,7 @@ from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
 from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.commands.options import SHARD, default_workers
+from frcnn_cli.commands.propose_network import NetworkOptions, check_network, making
 from frcnn_cli.commands.propose_report import (
     ReportOptions,
     check_pictures,
@@ -36,6 +37,7 @@ from frcnn_cli.errors import UsageError
 @click.option("--shard", type=SHARD, metavar="I/N", help="Make the I-th of N parts only, into a file of its own.")
 @click.option("--split", default="trainval", show_default=True, help=f"The list of {format_flags(with_lists)} to read.")
 @option_group(ProposalConfig, "config")
+@option_group(NetworkOptions, "learned")
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -52,9 +54,10 @@ def propose(
     shard: Shard | None,
     split: str,
     config: ProposalConfig,
+    learned: NetworkOptions,
     workers: int,
 ) -> None:
-    """Propose regions by selective search, keep them in a file, and say how good they are.
+    """Propose regions by selective search, or by a network, keep them in a file, and say how good they are.
 
     The images are files and folders, or a split of a data set. An interrupted run goes on when the same command is
     given again. A proposal's coordinates are xyxy in pixels from the image's corner; the best come first.
@@ -73,6 +76,7 @@ def propose(
     frcnn propose holiday/ -o holiday.npz
     frcnn propose --voc VOCdevkit/VOC2007 --split trainval -o voc07.npz
     frcnn propose --proposals voc07.npz -o voc07.pkl
+    frcnn propose --voc VOCdevkit/VOC2007 --split test --network faster/model.safetensors -o learned.npz
     frcnn propose --voc VOCdevkit/VOC2007 --split trainval --proposals voc07.npz --recall --plot recall.png
     """
     if output:
@@ -80,6 +84,7 @@ def propose(
     if shard:
         output = _shard_path(output, shard)
     check_report(report, output, data.given)
+    check_network(learned)
     if bool(images_or_folders) == data.given and (data.given or not only_converts(report, output)):
         raise UsageError(f"give images or folders, or a data set by {format_flags()}")
     dataset = data.load(split, shard=shard) if data.given else None
@@ -91,7 +96,7 @@ def propose(
         items = shard.part(items)
     check_pictures(report, items)
     if output and not report.proposals:
-        make_proposals(items, output, config, workers)
+        make_proposals(items, output, making(learned, config), workers)
     if current().rank > 0:
         return  # what else there is to do, process 0 does
     if output and report.proposals:
@@ -124,5 +129,5 @@ def make_proposals(items: list[Item], output: Path, config: ProposalConfig, work
     count = len(items)
     err.print(
         f"{output}: {boxes} boxes of {count} image{'s' * (count != 1)}, {boxes / max(count, 1):.0f} an image "
-        f"({config.mode}, seed {config.seed}), in {seconds:.1f} s"
+        f"({config.summary}), in {seconds:.1f} s"
     )

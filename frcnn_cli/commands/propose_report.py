@@ -19,20 +19,20 @@ from frcnn_cli.commands.fields import is_typed
 from frcnn_cli.commands.picture_files import picture_paths
 from frcnn_cli.data.images import load_image, save_image
 from frcnn_cli.data.items import Item
-from frcnn_cli.data.proposals import Proposals, known_suffix, open_proposals
+from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.proposals.layouts import LAYOUT_HELP, LAYOUTS
 from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.engine.proposal_coverage import measure_coverage
 from frcnn_cli.engine.sources.search import ProposalConfig
-from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.errors import DataError, MissingFile, UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.metrics.proposal_recall import Coverage
 from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import leaves, setting
 from proposals import MODES
 
-MAKING = (*(leaf.name for leaf in leaves(ProposalConfig)), "workers", "shard")
+MAKING = (*(leaf.name for leaf in leaves(ProposalConfig)), "network", "device", "workers", "shard")
 """Options that have no say where proposals are there already."""
 
 
@@ -44,6 +44,7 @@ class ReportOptions:
         proposals: a file made before; None where they are made now.
         layout: how files of single images write a box, a name of `LAYOUTS`.
         recall: measure how well they cover the objects.
+        beside: other proposals of the same images, to measure too.
         as_json: print that as JSON.
         plot: where to draw it.
         save_dir: where to write pictures.
@@ -53,6 +54,7 @@ class ReportOptions:
     proposals: Path | None = setting(None, "Measure, draw or convert these proposals; none are made.", metavar="FILE")
     layout: str | None = setting(None, LAYOUT_HELP, option="proposal-layout", choices=LAYOUTS)
     recall: bool = setting(False, "Measure how well the proposals cover the objects.")
+    beside: Path | None = setting(None, "Measure these proposals too, in the same table and plot.", metavar="FILE")
     as_json: bool = setting(False, "Print JSON on stdout, and nothing else there.", option="json")
     plot: Path | None = setting(None, "Draw the figures of --recall.", metavar="FILE.png")
     save_dir: Path | None = setting(None, "Write pictures of the segments and the best boxes.", metavar="DIR")
@@ -69,6 +71,7 @@ def check_report(report: ReportOptions, output: Path | None, dataset_given: bool
 
     Raises:
         UsageError: options that do not go together, or a file that could not be written.
+        DataError: there are no proposals to measure beside the others.
     """
     if report.proposals:
         known_suffix(report.proposals, report.layout)
@@ -84,9 +87,13 @@ def check_report(report: ReportOptions, output: Path | None, dataset_given: bool
         raise UsageError("missing '-o' FILE to make, or --proposals FILE to look at")
     if report.recall and not dataset_given:
         raise UsageError(f"--recall needs objects to be covered: give a data set by {format_flags()}")
-    for name, given in (("--json", report.as_json), ("--plot", report.plot)):
+    for name, given in (("--json", report.as_json), ("--plot", report.plot), ("--beside", report.beside)):
         if given and not report.recall:
             raise UsageError(f"{name} is for the figures of --recall: give that too")
+    if report.beside:
+        known_suffix(report.beside)
+        if not has_proposals(report.beside):
+            raise MissingFile(f"{report.beside}: no such file")
     if report.plot and report.plot.suffix != ".png":
         raise UsageError(f"--plot {report.plot}: plots are written as .png")
     for name, file in (("--plot", report.plot), ("--save-dir", report.save_dir and report.save_dir / "*")):
@@ -139,28 +146,39 @@ def make_report(
     for line in told_of_changes(file, items) if output is None else ():
         err.print(line)
     if dataset and report.recall:
-        coverage = measure_coverage(dataset, file, config.max_proposals, progress_bar("recall"))
-        report_coverage(dataset, file, coverage, report.as_json, report.plot)
+        files = [file, *([open_proposals(report.beside, items)] if report.beside else [])]
+        measured = [
+            (each, measure_coverage(dataset, each, config.max_proposals, progress_bar("recall"))) for each in files
+        ]
+        report_coverage(dataset, measured, report.as_json, report.plot)
     if report.save_dir:
         modes = (file.meta.get("mode"), config.mode, ProposalConfig.mode)
         mode = next(mode for mode in modes if mode in MODES)  # other searches have no segments
         save_pictures(items, dataset.classes if dataset else (), file, mode, report.save_dir)
 
 
-def report_coverage(dataset: Dataset, file: Proposals, coverage: Coverage, as_json: bool, plot: Path | None) -> None:
+Measured = Sequence[tuple[Proposals, Coverage]]
+"""Proposals, and how well they cover a data set's objects; one or several of the same images."""
+
+
+def report_coverage(dataset: Dataset, measured: Measured, as_json: bool, plot: Path | None) -> None:
     """Print the figures on stdout, and plot them."""
+    file, coverage = measured[0]
     if as_json:
-        click.echo(json.dumps(_as_json(dataset, file, coverage), indent=2))
+        figures, *others = [_as_json(dataset, *each) for each in measured]
+        click.echo(json.dumps({**figures, **({"beside": others} if others else {})}, indent=2))
     else:
-        _print_tables(dataset, coverage)
+        _print_tables(dataset, measured)
+    names = " and ".join(str(each.path) for each, _ in measured)
     err.print(
-        f"{dataset.name}: {len(dataset)} images, {coverage.num_objects} objects, boxes of {file.path}; "
+        f"{dataset.name}: {len(dataset)} images, {coverage.num_objects} objects, boxes of {names}; "
         f"classes with {coverage.counts[-1]} proposals, their mean ABO is MABO"
     )
     if plot:
         from frcnn_cli.drawing.proposal_plot import plot_coverage  # matplotlib takes its time to import
 
-        plot_coverage(coverage, f"{dataset.name}: {coverage.num_objects} objects, {file.path.name}", plot)
+        title = f"{dataset.name}: {coverage.num_objects} objects, {file.path.name}"
+        plot_coverage(coverage, title, plot, {each.path.name: other for each, other in measured[1:]})
         err.print(f"plot in {plot}")
 
 
@@ -197,16 +215,28 @@ def _by_class(dataset: Dataset, coverage: Coverage) -> dict[str, Coverage]:
     return {name: coverage.of_class(label) for label, name in enumerate(dataset.classes, start=1)}
 
 
-def _print_tables(dataset: Dataset, coverage: Coverage) -> None:
-    """The whole data set by the number of proposals, and the classes at the largest number."""
-    table = Table("proposals", "boxes", "recall 0.5", "recall 0.7", "average recall", "MABO")
-    for index, count in enumerate(coverage.counts):
-        table.add_row(str(count), f"{coverage.boxes[index]:.0f}", *_cells(coverage, index))
-    classes = Table("class", "objects", "recall 0.5", "recall 0.7", "average recall", "ABO")
-    for name, part in _by_class(dataset, coverage).items():
-        classes.add_row(name, str(part.num_objects), *_cells(part, -1))
+def _print_tables(dataset: Dataset, measured: Measured) -> None:
+    """The whole data set by the number of proposals, and the classes at the largest number; where proposals of several
+    files are measured, a column says whose a row is."""
+    several = len(measured) > 1
+    origin = ("of",) if several else ()
+    table = Table("proposals", *origin, "boxes", "recall 0.5", "recall 0.7", "average recall", "MABO")
+    classes = Table("class", "objects", *origin, "recall 0.5", "recall 0.7", "average recall", "ABO")
+    rows = sorted(
+        (count, place, index) for place, (_, coverage) in enumerate(measured)
+        for index, count in enumerate(coverage.counts)
+    )  # fmt: skip
+    names = [(file.path.stem,) if several else () for file, _ in measured]
+    for count, place, index in rows:
+        coverage = measured[place][1]
+        table.add_row(str(count), *names[place], f"{coverage.boxes[index]:.0f}", *_cells(coverage, index))
+    parts = [_by_class(dataset, coverage) for _, coverage in measured]
+    for name in dataset.classes:
+        for origin, part in zip(names, parts, strict=True):
+            classes.add_row(name, str(part[name].num_objects), *origin, *_cells(part[name], -1))
     classes.add_section()
-    classes.add_row("all", str(coverage.num_objects), *_cells(coverage, -1), style="bold")
+    for origin, (_, coverage) in zip(names, measured, strict=True):
+        classes.add_row("all", str(coverage.num_objects), *origin, *_cells(coverage, -1), style="bold")
     for column in (*table.columns, *classes.columns[1:]):
         column.justify = "right"
     out.print(table, classes)

@@ -157,12 +157,12 @@ class TrainCall:
         return LEARNERS[self.model.detector]
 
     def check_kind(self, start: Checkpoint) -> None:
-        """Refuse to start from a detector of another kind.
+        """Refuse to start from a detector of another kind, but for one that this kind can begin with.
 
         Raises:
             UsageError: it is of another.
         """
-        if start.kind != self.model.detector:
+        if start.kind not in (self.model.detector, *self.learner.starts_from):
             raise UsageError(f"--init {self.model.init}: of the kind {start.kind}, not {self.model.detector}")
 
     def _of_epochs(self, epochs: float, images: int) -> TrainingConfig:
@@ -185,7 +185,8 @@ class TrainCall:
             raise UsageError("where to? give --output DIR, or --resume DIR")
         self._check_kind()
         if self.model.init:
-            self._refuse(BUILDING, "the model of --init is as it is")
+            own = (leaf.name for leaf in leaves(self.learner.options) if leaf.about.building)
+            self._refuse((*BUILDING, *own), "the model of --init is as it is")
         if self.training.schedule.kind == "cosine":
             self._refuse(("steps",), "the learning rate falls along a cosine; --schedule step has steps")
         if self.training.optimizer == "adamw":

@@ -69,7 +69,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomlkit.parse(read_text(path)).unwrap()
-    except TOMLKitError as error:
+    except (TOMLKitError, RecursionError, ValueError) as error:
         raise DataError(f"{path}: not TOML ({reason(error)})") from error
 
 

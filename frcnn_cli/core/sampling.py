@@ -64,8 +64,8 @@ def sample_rois(
     is_background = ~is_foreground & (overlap >= low) & (overlap < high)
     if crowds is not None and len(crowds):
         is_background &= share_inside(candidates, crowds).amax(dim=1) < IN_CROWD
-    foreground = _draw(is_foreground.nonzero()[:, 0], config.most_foreground(place), generator)
-    background = _draw(is_background.nonzero()[:, 0], config.rois_of(place) - len(foreground), generator)
+    foreground = draw(is_foreground.nonzero()[:, 0], config.most_foreground(place), generator)
+    background = draw(is_background.nonzero()[:, 0], config.rois_of(place) - len(foreground), generator)
 
     rois = candidates[torch.cat((foreground, background))]
     labels = torch.zeros(len(rois), dtype=torch.int64)
@@ -90,5 +90,6 @@ def best_overlap(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
     return iou(boxes, gt_boxes).max(dim=1)
 
 
-def _draw(pool: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def draw(pool: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Some of a pool [N], at most so many, without replacement: all of a smaller pool, in an order drawn too."""
     return pool[torch.randperm(len(pool), generator=generator)[:most]]

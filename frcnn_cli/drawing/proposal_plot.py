@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from frcnn_cli.files import atomic_write
 from frcnn_cli.metrics.proposal_recall import Coverage
 
 
-def plot_coverage(coverage: Coverage, title: str, path: Path) -> None:
+def plot_coverage(
+    coverage: Coverage, title: str, path: Path, beside: Mapping[str, Coverage] = MappingProxyType({})
+) -> None:
     """Draw recall, average recall and MABO against the number of proposals, and write them as a PNG file.
+
+    Args:
+        coverage: of the proposals that matter.
+        title: of the plot.
+        path: of the file.
+        beside: of others, by their names: dashed, in the same colours.
 
     Raises:
         DataError: the file cannot be written.
     """
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    # Colours of Okabe and Ito's palette, which colour-blind readers can tell apart; shapes for those who print in grey.
-    for name, values, style, color in (
-        ("recall at IoU 0.5", coverage.recall(0.5), "o-", "#0072B2"),
-        ("MABO", coverage.mabo, "D-", "#009E73"),
-        ("recall at IoU 0.7", coverage.recall(0.7), "s-", "#56B4E9"),
-        ("average recall, IoU 0.5 to 0.95", coverage.average_recall, "^-", "#D55E00"),
-    ):
-        axes.plot(coverage.counts, values, style, color=color, label=name, linewidth=2, clip_on=False)
+    _draw(axes, coverage, "-", "")
+    for name, other in beside.items():
+        _draw(axes, other, "--", f", {name}")
     axes.set_xscale("log")
     axes.minorticks_off()
     axes.set_xticks(coverage.counts, [f"{count:,}" for count in coverage.counts])
@@ -37,3 +43,15 @@ def plot_coverage(coverage: Coverage, title: str, path: Path) -> None:
     axes.legend(loc="lower right", frameon=False)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": "frcnn"})
+
+
+def _draw(axes: Axes, coverage: Coverage, line: str, whose: str) -> None:
+    # Colours of Okabe and Ito's palette, which colour-blind readers can tell apart; shapes for those who print in grey.
+    for name, values, marker, color in (
+        ("recall at IoU 0.5", coverage.recall(0.5), "o", "#0072B2"),
+        ("MABO", coverage.mabo, "D", "#009E73"),
+        ("recall at IoU 0.7", coverage.recall(0.7), "s", "#56B4E9"),
+        ("average recall, IoU 0.5 to 0.95", coverage.average_recall, "^", "#D55E00"),
+    ):
+        label = f"{name}{whose}"
+        axes.plot(coverage.counts, values, marker + line, color=color, label=label, linewidth=2, clip_on=False)

@@ -68,7 +68,7 @@ class TrainingBatches(TorchDataset):
     def __init__(
         self,
         records: tuple[ImageRecord, ...],
-        proposals: Proposals,
+        proposals: Proposals | None,
         normalisation: Normalisation,
         sampling: SamplingConfig,
         scales: Scales,
@@ -110,16 +110,17 @@ class TrainingBatches(TorchDataset):
         scales = [self._draw_scale(record, generator) for record, generator in zip(chosen, generators, strict=True)]
         sizes = [scaled_size(record.width, record.height, scale) for record, scale in zip(chosen, scales, strict=True)]
         mine = self.processes.share(range(len(chosen)))
-        images, rois, labels, deltas = [], [], [], []
-        for index, i in enumerate(mine):
-            image, boxes, sampled_labels, sampled_deltas = self._sample(chosen[i], i, scales[i], generators[i])
-            images.append(image)
-            rois.append(torch.cat((boxes.new_full((len(boxes), 1), index), boxes), dim=1))
-            labels.append(sampled_labels)
-            deltas.append(sampled_deltas)
-        ids = tuple(chosen[i].id for i in mine)
-        stacked = _stack(images, max(width for width, _ in sizes), max(height for _, height in sizes))
-        return Batch(stacked, torch.cat(rois), torch.cat(labels), torch.cat(deltas), ids)
+        samples = [self._sample(chosen[i], i, scales[i], generators[i]) for i in mine]
+        size = max(width for width, _ in sizes), max(height for _, height in sizes)
+        return self._batch(_stack([image for image, *_ in samples], *size), samples, tuple(chosen[i].id for i in mine))
+
+    def _batch(
+        self, images: Tensor, samples: list[tuple[Tensor, Tensor, Tensor, Tensor]], ids: tuple[str, ...]
+    ) -> Batch:
+        """What `_sample` gave of each image, together; `images` are theirs, padded."""
+        rois = [torch.cat((rois.new_full((len(rois), 1), i), rois), dim=1) for i, (_, rois, _, _) in enumerate(samples)]
+        labels, deltas = (torch.cat(part) for part in list(zip(*samples, strict=True))[2:])
+        return Batch(images, torch.cat(rois), labels, deltas, ids)
 
     def _chosen(self, number: int) -> tuple[list[ImageRecord], list[torch.Generator]]:
         """The images of a batch, and what decides at random in each."""
@@ -175,13 +176,17 @@ class TrainingBatches(TorchDataset):
         objects = record.objects.without_crowds()
         gt_boxes, gt_labels = torch.from_numpy(objects.boxes), torch.from_numpy(objects.labels)
         crowds = torch.from_numpy(record.objects.crowds())
-        image = load_image(record.path)
-        if image.shape[:2] != (record.height, record.width):
-            raise DataError(f"{record.path}: no longer {record.width} x {record.height} pixels; changed meanwhile?")
+        image = self._load(record)
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
             proposals, gt_boxes, crowds = (flip(boxes, record.width) for boxes in (proposals, gt_boxes, crowds))
         return image, sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
+
+    def _load(self, record: ImageRecord) -> np.ndarray:
+        image = load_image(record.path)
+        if image.shape[:2] != (record.height, record.width):
+            raise DataError(f"{record.path}: no longer {record.width} x {record.height} pixels; changed meanwhile?")
+        return image
 
     def _jittered(self, image: np.ndarray, generator: torch.Generator) -> np.ndarray:
         if not self.colour_jitter:

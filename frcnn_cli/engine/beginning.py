@@ -92,7 +92,7 @@ def first_model(
     """
     torch.manual_seed(training.seed)
     if checkpoint is not None:
-        return replace(_of_checkpoint(checkpoint, training, classes), options=options)
+        return replace(_of_checkpoint(checkpoint, config.detector, training, classes), options=options)
     learner = LEARNERS[config.detector]
     defaults = backbone_config(config.backbone)
     model = learner.build(learner.architecture(config, defaults, len(classes), options), training.dropout)
@@ -141,11 +141,16 @@ def resume_run(start: Start, dataset: Dataset, training: TrainingConfig, notes: 
     return run
 
 
-def _of_checkpoint(checkpoint: Checkpoint, training: TrainingConfig, classes: tuple[str, ...]) -> Start:
+def _of_checkpoint(checkpoint: Checkpoint, kind: str, training: TrainingConfig, classes: tuple[str, ...]) -> Start:
+    learner, remarks = LEARNERS[kind], []
     architecture = replace(checkpoint.architecture, num_classes=len(classes))
-    model = LEARNERS[checkpoint.kind].build(architecture, training.dropout)
+    if kind != checkpoint.kind:
+        architecture = learner.adopt(architecture)
+        remarks.append(f"what a {checkpoint.kind} does not have starts anew")
+    model = learner.build(architecture, training.dropout)
     trained = checkpoint.classes == classes
     kept = {name: value.float() for name, value in checkpoint.state.items() if trained or not name.startswith(OUTPUTS)}
     model.load_state_dict(model.state_dict() | kept)
-    remark = "the classes are not those of the detector to start from: its last two layers start anew"
-    return Start(model, checkpoint.normalisation, trained, () if trained else (remark,), checkpoint.kind)
+    if not trained:
+        remarks.append("the classes are not those of the detector to start from: its last two layers start anew")
+    return Start(model, checkpoint.normalisation, trained, tuple(remarks), kind)

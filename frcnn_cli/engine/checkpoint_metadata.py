@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from frcnn_cli.core.normalisation import Normalisation
 from frcnn_cli.engine.detectors import Architecture, Kind
@@ -18,6 +18,9 @@ MOST_PIXELS = 2**24
 
 MOST_UNITS = 2**20
 """Of a layer, and the most of whatever else is counted."""
+
+MOST_PARTS = 100
+"""Of a list in an architecture, such as the sizes of its anchors."""
 
 
 def read_classes(names: Any) -> tuple[str, ...]:
@@ -90,10 +93,16 @@ def read_architecture(about: Any, kind: Kind) -> Architecture:
 
 
 def _check_field(name: str, value: Any, hint: Any) -> None:
+    if get_origin(hint) is tuple:
+        if type(value) is not list or len(value) > MOST_PARTS:
+            raise TypeError(f"architecture: {name} is no list, or one of more than {MOST_PARTS}")
+        for part in value:
+            _check_field(name, part, get_args(hint)[0])
+        return
     kinds = get_args(hint) or (hint,)
-    if type(value) not in kinds:
+    if type(value) not in kinds and not (type(value) is int and float in kinds):
         raise TypeError(f"architecture: {name} is {type(value).__name__}")
-    if isinstance(value, float):
+    if float in kinds and value is not None:
         read_number(value)
     elif type(value) is int:
         read_count(value, least=0)

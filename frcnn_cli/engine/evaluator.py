@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from frcnn_cli.data.detections import Detections, ImageResult
-from frcnn_cli.data.samples import Dataset
+from frcnn_cli.data.images import load_image
+from frcnn_cli.data.samples import Dataset, Objects
 from frcnn_cli.engine.detection_config import EVALUATION, DetectionConfig
-from frcnn_cli.engine.detector import Detector, detect_file
+from frcnn_cli.engine.detector import Detector, detect_image
 from frcnn_cli.engine.distributed import ALONE, Processes
+from frcnn_cli.engine.part_times import part_times
+from frcnn_cli.engine.proposal_coverage import CoverageSource
 from frcnn_cli.engine.sources import ProposalSource
+from frcnn_cli.engine.sources.search import SearchSource
 from frcnn_cli.errors import DataError
-from frcnn_cli.metrics.average_precision import ClassAP, VocMetric, evaluate
+from frcnn_cli.metrics.average_precision import ClassAP, Metric, evaluate
+from frcnn_cli.metrics.coco import CocoSummary, coco_summary
 from frcnn_cli.progress import Track, silent
 
 
@@ -25,10 +31,22 @@ class Evaluation:
     Attributes:
         ap: average precision by class.
         results: one an image, in the data set's order; labels are those of the data set.
+        covered: one an image, float64 [K, G]: the best IoU of each object with one of the first n proposals, for the
+            numbers n of `CoverageSource`; None where the model proposes its own.
+        parts: mean seconds an image of each part of the network, by name; empty where none are known.
+        coco: what COCO's metric says, where that was asked for.
     """
 
     ap: ClassAP
     results: tuple[ImageResult, ...]
+    covered: tuple[np.ndarray | None, ...] = ()
+    parts: dict[str, float] = field(default_factory=dict)
+    coco: CocoSummary | None = None
+
+    @property
+    def mean_ap(self) -> float:
+        """The main number of the metric."""
+        return self.coco.numbers["AP"] if self.coco else self.ap.mean_ap
 
     @property
     def detections(self) -> tuple[Detections, ...]:
@@ -39,7 +57,7 @@ class Evaluation:
     def proposal_seconds(self) -> float | None:
         """Mean an image; None where none were made."""
         seconds = [result.seconds.proposals for result in self.results]
-        return None if None in seconds else float(np.mean(seconds))
+        return None if None in seconds or not seconds else float(np.mean(seconds))
 
     @property
     def detection_seconds(self) -> float:
@@ -47,11 +65,24 @@ class Evaluation:
         return float(np.mean([result.seconds.detection for result in self.results]))
 
 
+@dataclass(frozen=True)
+class Contender:
+    """A model, and where it has its proposals from.
+
+    Attributes:
+        detector: its classes are those of the data set, in any order; more are allowed.
+        source: of proposals, such as a file of them; None to search image by image.
+    """
+
+    detector: Detector
+    source: ProposalSource | None = None
+
+
 def evaluate_dataset(
     detector: Detector,
     dataset: Dataset,
     source: ProposalSource | None = None,
-    metric: VocMetric = "voc",
+    metric: Metric = "voc",
     config: DetectionConfig = EVALUATION,
     track: Track = silent,
     processes: Processes = ALONE,
@@ -59,10 +90,10 @@ def evaluate_dataset(
     """Detect objects in every image and compute the average precision.
 
     Args:
-        detector: its classes are those of the data set, in any order; more are allowed.
+        detector: see `Contender`.
         dataset: images and objects.
-        source: of proposals, such as a file of them; None to search image by image.
-        metric: ``voc`` or ``voc07``.
+        source: see `Contender`.
+        metric: ``voc``, ``voc07`` or ``coco``.
         config: how.
         track: progress.
         processes: those that divide the images among themselves.
@@ -73,17 +104,57 @@ def evaluate_dataset(
     Raises:
         DataError: the data set has a class the model does not know, an image cannot be read, or proposals are missing.
     """
-    relabel = _relabel(detector.classes, dataset)
-    share = []
-    for record in track(processes.share(dataset.records)):
-        result = detect_file(detector, record.path, record.id, source, config)
-        share.append(replace(result, detections=relabel(result.detections)))
-    results = processes.gather(share)
-    if results is None:
+    evaluations = evaluate_together([Contender(detector, source)], dataset, metric, config, track, processes)
+    return evaluations[0] if evaluations else None
+
+
+def evaluate_together(
+    contenders: Sequence[Contender],
+    dataset: Dataset,
+    metric: Metric = "voc",
+    config: DetectionConfig = EVALUATION,
+    track: Track = silent,
+    processes: Processes = ALONE,
+) -> list[Evaluation] | None:
+    """The same of several models, which take turns image by image, so that their times can be compared."""
+    relabels = [_relabel(contender.detector.classes, dataset) for contender in contenders]
+    objects = {record.id: record.objects for record in dataset.records}
+    sources = [CoverageSource(contender.source or SearchSource(), objects) for contender in contenders]
+    share: list[list[tuple[ImageResult, np.ndarray | None]]] = []
+    with ExitStack() as stack:
+        parts = [stack.enter_context(part_times(contender.detector)) for contender in contenders]
+        for record in track(processes.share(dataset.records)):
+            image = load_image(record.path)
+            turns = []
+            for contender, source, relabel in zip(contenders, sources, relabels, strict=True):
+                result = detect_image(contender.detector, image, record.path, record.id, source, config)
+                result = replace(result, detections=relabel(result.detections))
+                turns.append((result, source.covered.pop(record.id, None)))
+            share.append(turns)
+    seconds = [{name: total / max(len(share), 1) for name, total in part.items()} for part in parts]
+    images = processes.gather(share)
+    if images is None:
         return None
-    objects = [record.objects for record in dataset.records]
+    truths = [record.objects for record in dataset.records]
+    return [
+        _evaluation([turns[place] for turns in images], truths, len(dataset.classes), metric, seconds[place])
+        for place in range(len(contenders))
+    ]
+
+
+def _evaluation(
+    turns: Sequence[tuple[ImageResult, np.ndarray | None]],
+    objects: Sequence[Objects],
+    num_classes: int,
+    metric: Metric,
+    parts: dict[str, float],
+) -> Evaluation:
+    """The scores of one contender."""
+    results, covered = tuple(zip(*turns, strict=True)) if turns else ((), ())
     found = [result.detections for result in results]
-    return Evaluation(evaluate(found, objects, len(dataset.classes), metric), tuple(results))
+    coco = coco_summary(found, objects, num_classes) if metric == "coco" else None
+    ap = coco.classes if coco else evaluate(found, objects, num_classes, metric)
+    return Evaluation(ap, results, covered, parts, coco)
 
 
 def _relabel(known: tuple[str, ...], dataset: Dataset) -> Callable[[Detections], Detections]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from frcnn_cli.data.proposals import Proposals
-from frcnn_cli.data.samples import Dataset
+from frcnn_cli.data.samples import Dataset, Objects
+from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.errors import DataError
-from frcnn_cli.metrics.proposal_recall import COUNTS, Coverage, ProposalRecall
+from frcnn_cli.metrics.proposal_recall import COUNTS, Coverage, ProposalRecall, best_overlaps
 from frcnn_cli.progress import Track, silent
 
 ALL = 1_000_000_000
@@ -65,3 +70,34 @@ def check_proposals(dataset: Dataset, proposals: Proposals) -> tuple[tuple[str, 
         shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         faults.insert(0, f"{proposals.path}: no proposals for {len(missing)} of {len(dataset)} images: {shown}")
     return tuple(faults), recall.result()
+
+
+class CoverageSource:
+    """Hands proposals on, and keeps how well they cover the objects of each image; a `ProposalSource`.
+
+    Args:
+        source: of the proposals.
+        objects: of the images, by their ids.
+
+    Attributes:
+        counts: K numbers n; the last one means all.
+        covered: of each image that was asked for, float64 [K, G]: the best IoU of each object with one of the first n.
+    """
+
+    counts = (*COUNTS, ALL)
+
+    def __init__(self, source: ProposalSource, objects: Mapping[str, Objects]) -> None:
+        self.source = source
+        self.objects = objects
+        self.covered: dict[str, np.ndarray] = {}
+
+    @property
+    def made(self) -> bool:
+        """See `ProposalSource`."""
+        return self.source.made
+
+    def boxes(self, image: np.ndarray, image_id: str) -> np.ndarray:
+        """See `ProposalSource.boxes`."""
+        boxes = self.source.boxes(image, image_id)
+        self.covered[image_id] = best_overlaps(boxes, self.objects[image_id].boxes, self.counts)
+        return boxes

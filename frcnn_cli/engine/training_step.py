@@ -32,6 +32,7 @@ def training_step(
     """
     device, learner = torch.device(device), run.learner
     rois, foreground = processes.sum(*batch.counts())
+    drawn = {"rois": 0, "foreground": 0}  # by the learner, where the batch does not have them
     sums = torch.zeros(1 + len(learner.losses), dtype=torch.float64)
     optimizer.zero_grad(set_to_none=True)
     for part in batch.parts(run.config.images_per_pass):
@@ -46,13 +47,15 @@ def training_step(
             )
         run.scaler.scale(loss).backward()
         sums += values
+        drawn = {name: count + losses.get(name, 0) for name, count in drawn.items()}
+    drawn_rois, drawn_foreground = processes.sum(*drawn.values())
     processes.sum_tensor(sums)
     processes.sum_gradients(model)  # an overflow too, so that all processes leave the same updates out
     run.scaler.step(optimizer)
     run.scaler.update()
     names = ("loss", *(f"loss_{name}" for name in learner.losses))
     values = dict(zip(names, sums.tolist(), strict=True))
-    return values | {"foreground": foreground / max(rois, 1)}
+    return values | {"foreground": (foreground + drawn_foreground) / max(rois + drawn_rois, 1)}
 
 
 def _advice(run: Run) -> str:

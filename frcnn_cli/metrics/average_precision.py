@@ -48,12 +48,19 @@ class Ranking:
     Attributes:
         scores: float32 [D], falling.
         correct: bool [D], True for a true positive and False for a false positive.
-        num_objects: number of objects to be found (without difficult ones).
+        images: int64 [D], the index of each detection's image.
+        objects: int64 [N], how many objects there are to be found in each image (without difficult ones).
     """
 
     scores: np.ndarray
     correct: np.ndarray
-    num_objects: int
+    images: np.ndarray
+    objects: np.ndarray
+
+    @property
+    def num_objects(self) -> int:
+        """All that are to be found."""
+        return int(self.objects.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +129,23 @@ def evaluate(
     """
     if metric not in get_args(VocMetric):
         raise ValueError(f"unknown metric {metric!r}: choose from {', '.join(get_args(VocMetric))}")
+    return score_rankings(rank_classes(detections, objects, num_classes, iou_threshold), metric)
+
+
+def rank_classes(
+    detections: Sequence[Detections], objects: Sequence[Objects], num_classes: int, iou_threshold: float = 0.5
+) -> list[Ranking]:
+    """What `match_detections` makes of every class, in the order of the labels 1 .. ``num_classes``.
+
+    Raises:
+        ValueError: the lists differ in length, or a label exceeds the number of classes.
+    """
     _check_inputs(detections, objects, num_classes)
-    rankings = [match_detections(detections, objects, label, iou_threshold) for label in range(1, num_classes + 1)]
+    return [match_detections(detections, objects, label, iou_threshold) for label in range(1, num_classes + 1)]
+
+
+def score_rankings(rankings: Sequence[Ranking], metric: Metric) -> ClassAP:
+    """The AP of each ranking, one a class."""
     return ClassAP(
         ap=np.array([_ranking_ap(ranking, metric) for ranking in rankings], dtype=np.float64),
         num_objects=np.array([ranking.num_objects for ranking in rankings], dtype=np.int64),
@@ -148,7 +170,7 @@ def coco_average_precision(
     _check_inputs(detections, objects, num_classes)
     table = np.full((len(COCO_THRESHOLDS), num_classes), np.nan)
     for column in range(num_classes):
-        rankings = _match_coco_class(detections, objects, column + 1, max_detections)
+        rankings = match_coco_detections(detections, objects, column + 1, max_detections)
         table[:, column] = [_ranking_ap(ranking, "coco") for ranking in rankings]
     return CocoAP(table)
 
@@ -168,7 +190,7 @@ def match_detections(
         iou_threshold: a match needs an IoU strictly above it.
     """
     scores, claims = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
-    is_difficult = [np.zeros(0, bool)]
+    is_difficult, num_easy = [np.zeros(0, bool)], []
     num_seen = 0
     for found, truth in zip(detections, objects, strict=True):
         mine, theirs = found.labels == label, truth.labels == label
@@ -179,16 +201,18 @@ def match_detections(
             claim = np.where(overlaps.max(axis=1) > iou_threshold, overlaps.argmax(axis=1) + num_seen, -1)
         claims.append(claim)
         is_difficult.append(truth.difficult[theirs])
+        num_easy.append(np.count_nonzero(~is_difficult[-1]))
         num_seen += len(is_difficult[-1])
 
     score, claim, difficult = np.concatenate(scores), np.concatenate(claims), np.concatenate(is_difficult)
+    image = np.repeat(np.arange(len(num_easy)), [len(part) for part in scores[1:]])
     order = np.argsort(-score, kind="stable")
     score, claim = score[order], claim[order]
     correct = np.zeros(len(claim), dtype=bool)
     claimed, first = np.unique(claim, return_index=True)  # the index of the best-ranked claim of each object
     correct[first[claimed >= 0]] = True
     counts = ~np.append(difficult, False)[claim]  # claim -1 (no object) reads the appended False
-    return Ranking(score[counts], correct[counts], int(np.count_nonzero(~difficult)))
+    return Ranking(score[counts], correct[counts], image[order][counts], np.array(num_easy, dtype=np.int64))
 
 
 def precision_recall(correct: np.ndarray, num_objects: int) -> tuple[np.ndarray, np.ndarray]:
@@ -236,25 +260,27 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, metric: Metric 
     return float(np.append(envelope, 0.0)[reached].mean())
 
 
-def _match_coco_class(
-    detections: Sequence[Detections], objects: Sequence[Objects], label: int, max_detections: int
+def match_coco_detections(
+    detections: Sequence[Detections], objects: Sequence[Objects], label: int, max_detections: int = 100
 ) -> list[Ranking]:
-    """One class's ranking at each of COCO's thresholds."""
+    """One class's ranking at each of COCO's thresholds; see `coco_average_precision`."""
     scores = [np.zeros(0, np.float32)]
     outcomes = [np.zeros((2, len(COCO_THRESHOLDS), 0), dtype=bool)]
-    num_objects = 0
+    num_regular = []
     for found, truth in zip(detections, objects, strict=True):
         mine, theirs = np.flatnonzero(found.labels == label), truth.labels == label
         mine = mine[np.argsort(-found.scores[mine], kind="stable")][:max_detections]
         scores.append(found.scores[mine])
         crowd = truth.difficult[theirs]
         outcomes.append(_match_coco_image(box_iou(found.boxes[mine], truth.boxes[theirs], crowd), crowd))
-        num_objects += int(np.count_nonzero(~crowd))
+        num_regular.append(np.count_nonzero(~crowd))
     score = np.concatenate(scores)
     order = np.argsort(-score, kind="stable")
+    image = np.repeat(np.arange(len(num_regular)), [len(part) for part in scores[1:]])[order]
     score = score[order]
     correct, ignored = np.concatenate(outcomes, axis=-1)[..., order]
-    return [Ranking(score[~skip], hit[~skip], num_objects) for hit, skip in zip(correct, ignored, strict=True)]
+    there = np.array(num_regular, dtype=np.int64)
+    return [Ranking(score[~skip], hit[~skip], image[~skip], there) for hit, skip in zip(correct, ignored, strict=True)]
 
 
 def _match_coco_image(overlaps: np.ndarray, crowd: np.ndarray) -> np.ndarray:

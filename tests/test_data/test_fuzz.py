@@ -10,10 +10,12 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,7 +30,7 @@ from frcnn_cli.data.images import image_size, load_image
 from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.data.proposals.npz import write_proposals
 from frcnn_cli.data.samples import Dataset
-from frcnn_cli.errors import FrcnnError
+from frcnn_cli.errors import FrcnnError, UsageError
 
 fuzzed = settings(
     max_examples=int(os.environ.get("FUZZ", "150")),
@@ -197,6 +199,100 @@ def test_proposals(folder, name, data):
             boxes = file.get(image_id, WIDTH, HEIGHT)
             assert boxes.dtype == np.float32
             assert boxes.shape[1:] == (4,)
+
+
+@pytest.mark.parametrize("layout", ["edge-boxes", "mcg"])
+@pytest.mark.parametrize("suffix", [".mat", ".txt"])
+@fuzzed
+@given(data=st.data())
+def test_proposals_of_one_image(folder, suffix, layout, data):
+    sound = folder / f"one{suffix}"
+    if not sound.exists():
+        rows = np.array([[1, 1, 9, 20, 0.5], [2, 3, 5, 7, 0.9]])
+        scipy_io.savemat(sound, {"bbs": rows}) if suffix == ".mat" else np.savetxt(sound, rows, fmt="%g")
+    path = folder / f"changed{suffix}"
+    path.write_bytes(data.draw(st.one_of(changed(sound.read_bytes()), st.binary(max_size=60))))
+    with one_line():
+        file = open_proposals(path, layout=layout)
+        for image_id in file.ids:
+            boxes = file.get(image_id, WIDTH, HEIGHT)
+            assert boxes.dtype == np.float32
+            assert boxes.shape[1:] == (4,)
+
+
+@dataclass(frozen=True)
+class SmallArchitecture:
+    num_classes: int
+    units: int
+
+
+@fuzzed
+@given(data=st.data())
+def test_checkpoints(tmp_path_factory, data):
+    """A file of safetensors: its header of JSON, with JSON of ours in it, and a few numbers."""
+    import torch
+
+    from frcnn_cli.core.normalisation import NORMALISATIONS
+    from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+    from frcnn_cli.engine.detectors import DETECTORS, Kind
+
+    def build(architecture: SmallArchitecture) -> torch.nn.Module:
+        return torch.nn.Linear(architecture.units, architecture.num_classes)
+
+    DETECTORS["small"] = Kind("small one", SmallArchitecture, build, score=None)
+    try:
+        path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
+        state = torch.nn.Linear(2, 1).state_dict()
+        about = Checkpoint(SmallArchitecture(1, 2), ("a",), NORMALISATIONS["half"], 9, 9, {}, state, "small")
+        save_checkpoint(path, about)
+        sound = path.read_bytes()
+        length = int.from_bytes(sound[:8], "little")
+        header = data.draw(st.one_of(st.just(sound[8 : 8 + length]), changed(sound[8 : 8 + length])))
+        numbers = data.draw(st.one_of(st.just(sound[8 + length :]), changed(sound[8 + length :])))
+        path.write_bytes(len(header).to_bytes(8, "little") + header + numbers)
+        with one_line():
+            checkpoint = load_checkpoint(path)
+            assert len(checkpoint.classes) == checkpoint.architecture.num_classes
+            assert all(value.isfinite().all() for value in checkpoint.build().state_dict().values())
+    finally:
+        del DETECTORS["small"]
+
+
+CONFIG = b"""version = 1
+
+[data]
+voc = "birds"
+split = "train"
+search-size = 400
+classes = ["a", "b"]
+val-fraction = 0.2
+
+[sampling]
+background-iou = [0.1, 0.5]
+
+[images]
+short-side = [400, 480]
+
+[optimizer]
+lr = 0.001
+steps = [5]
+"""
+
+
+@fuzzed
+@given(data=st.data())
+def test_config_toml(tmp_path_factory, data):
+    from frcnn_cli.commands.train import train
+    from frcnn_cli.commands.train_call import TrainCall
+
+    path = tmp_path_factory.getbasetemp() / "config.toml"
+    path.write_bytes(data.draw(st.one_of(changed(CONFIG), st.binary(max_size=60))))
+    with one_line():
+        try:
+            with train.make_context("train", ["--config", str(path), "--check"]) as ctx:
+                TrainCall.parse(ctx)
+        except click.UsageError as error:
+            raise UsageError(error.format_message()) from error
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])

@@ -242,8 +242,10 @@ def test_energies_and_parameters_are_those_of_numpys_svd(page, made):
     singular, shapes = {}, {}
     for name in ("fc6", "fc7"):
         layer = getattr(head, name)
-        weight = (layer.second.weight.double() @ layer.first.weight.double()).detach().numpy()
-        singular[name], shapes[name] = np.linalg.svd(weight, compute_uv=False), weight.shape
+        left, right = (part.weight.detach().double().numpy() for part in (layer.second, layer.first))
+        # Those of the product of two thin matrices are those of their small triangular factors.
+        small = np.linalg.qr(left, mode="r") @ np.linalg.qr(right.T, mode="r").T
+        singular[name], shapes[name] = np.linalg.svd(small, compute_uv=False), (len(left), right.shape[1])
     for share in compression.SHARES:
         kept, after = values(page, "energy-"), values(page, "after-")
         for name, s in singular.items():

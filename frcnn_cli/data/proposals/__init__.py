@@ -19,11 +19,12 @@ from frcnn_cli.data.proposals.fast_rcnn import FastRCNNProposals, is_split, writ
 from frcnn_cli.data.proposals.layouts import LAYOUTS
 from frcnn_cli.data.proposals.npz import ImageProposals, ProposalFile, write_npz
 from frcnn_cli.data.proposals.shards import ShardedProposals, find_shards
-from frcnn_cli.data.proposals.single import SUFFIXES, SingleImageProposals
+from frcnn_cli.data.proposals.single import SINGLE_SUFFIXES, SingleImageProposals
 from frcnn_cli.errors import UsageError
 
 _READERS = {".npz": ProposalFile, ".mat": FastRCNNProposals, ".pkl": Detectron2Proposals}
 _WRITERS = {".npz": write_npz, ".mat": write_fast_rcnn, ".pkl": write_detectron2}
+SUFFIXES = tuple(_READERS)
 
 
 class Proposals(Protocol):
@@ -111,9 +112,11 @@ def known_suffix(path: Path, layout: str | None = None) -> str:
         UsageError: it is none of a proposal file, or of one that has a layout.
     """
     if layout is not None:
-        if path.suffix.lower() not in SUFFIXES and not path.is_dir():
-            raise UsageError(f"{path}: --proposal-layout is for {', '.join(SUFFIXES)} and folders of such files")
+        if path.suffix.lower() not in SINGLE_SUFFIXES and not path.is_dir():
+            raise UsageError(f"{path}: --proposal-layout is for {', '.join(SINGLE_SUFFIXES)} and folders of such files")
     elif path.suffix not in _READERS:
-        hint = "; for a file an image, name --proposal-layout" if path.is_dir() or path.suffix in SUFFIXES else ""
+        hint = (
+            "; for a file an image, name --proposal-layout" if path.is_dir() or path.suffix in SINGLE_SUFFIXES else ""
+        )
         raise UsageError(f"{path}: proposals are in .npz, .mat or .pkl files{hint}")
     return path.suffix

@@ -18,7 +18,7 @@ from frcnn_cli.data.proposals.sizeless import SizelessProposals, as_boxes
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import read_text
 
-SUFFIXES = (".mat", ".txt", ".csv")
+SINGLE_SUFFIXES = (".mat", ".txt", ".csv")
 
 VARIABLES = ("boxes", "bbs", "bboxes")
 
@@ -41,13 +41,13 @@ class SingleImageProposals(SizelessProposals):
     def __init__(self, path: Path, layout: Layout, ids: Sequence[str] = ()) -> None:
         self.layout = layout
         self.convention = str(layout)
-        self._index = FileIndex(path, SUFFIXES) if path.is_dir() else None
+        self._index = FileIndex(path, SINGLE_SUFFIXES) if path.is_dir() else None
         if self._index is None:
             self._files = {ids[0] if len(ids) == 1 else _name_of(path): path}
         else:
             self._files = {_name_of(Path(name)): path / name for name in self._index.paths}
             if not self._files:
-                raise DataError(f"{path}: no file of proposals ({', '.join(SUFFIXES)}) in this folder")
+                raise DataError(f"{path}: no file of proposals ({', '.join(SINGLE_SUFFIXES)}) in this folder")
         super().__init__(path, self._files)
 
     def _place(self, image_id: object) -> int | None:

@@ -83,6 +83,8 @@ class Kind:
         needs_proposals: whether boxes are given to it; a network that proposes its own needs none.
         compressible: names of the fully connected layers of ``model.head`` that can be replaced by two smaller ones;
             the architecture has a rank for each, ``NAME_rank``.
+        propose: of a kind with a network that proposes, the boxes that it would take of an image, at most so many:
+            float32 [N, 4], xyxy in pixels of the image, best first; None for another kind.
     """
 
     title: str
@@ -91,6 +93,7 @@ class Kind:
     score: Callable[[LoadedModel, np.ndarray, np.ndarray | None, DetectionConfig], Scores]
     needs_proposals: bool = True
     compressible: tuple[str, ...] = ()
+    propose: Callable[[LoadedModel, np.ndarray, int], np.ndarray] | None = None
 
 
 DETECTORS: Table[Kind] = Table(
@@ -99,6 +102,7 @@ DETECTORS: Table[Kind] = Table(
         "rcnn": "frcnn_cli.engine.detectors.rcnn:KIND",
         "sppnet": "frcnn_cli.engine.detectors.sppnet:KIND",
         FAST_RCNN: "frcnn_cli.engine.detectors.fast_rcnn:KIND",
+        "faster-rcnn": "frcnn_cli.engine.detectors.faster_rcnn:KIND",
     },
 )
 """By what checkpoints call them."""

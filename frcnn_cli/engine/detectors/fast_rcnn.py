@@ -16,33 +16,58 @@ from frcnn_cli.engine.detectors import Kind, LoadedModel, Scores
 
 def score(engine: LoadedModel, image: np.ndarray, proposals: np.ndarray, config: DetectionConfig) -> Scores:
     """Score each proposal at the size of the image that suits it."""
-    height, width = image.shape[:2]
     boxes = torch.from_numpy(proposals)
-    short_sides = sorted(config.short_sides or (engine.short_side,))
-    long_side = config.long_side or round(engine.long_side * short_sides[-1] / engine.short_side)
-    factors = [scale_to(width, height, short_side, long_side) for short_side in short_sides]
+    factors = scale_factors(engine, image, config)
     levels = assign_levels(boxes, torch.tensor(factors))
     parts = []
     for level in levels.unique().tolist():  # a level that no RoI is scored at costs nothing
-        parts.append(_score_at(factors[level], engine, image, boxes[levels == level], config))
+        parts.append(Look(engine, image, factors[level], config.flip).score(boxes[levels == level], config.refine))
     return Scores(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
 
-def _score_at(
-    factor: float, engine: LoadedModel, image: np.ndarray, boxes: Tensor, config: DetectionConfig
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, probabilities and deltas at one size of the image, on the device."""
-    scaled, ratio = scale_image(image, factor)
-    tensor = engine.normalisation(torch.from_numpy(scaled).permute(2, 0, 1)).to(engine.device)
-    view = View(engine.model, tensor, config.flip)
-    boxes, ratio = boxes.to(engine.device), torch.from_numpy(ratio).to(engine.device)
-
-    def score(boxes: Tensor) -> tuple[Tensor, Tensor]:
-        return view.score(boxes * ratio)
-
-    found = (boxes, *score(boxes))
+def scale_factors(engine: LoadedModel, image: np.ndarray, config: DetectionConfig) -> list[float]:
+    """What the image's sides are multiplied with at each size it is looked at, rising."""
     height, width = image.shape[:2]
-    return look_again(score, *found, config.refine, (width, height)) if config.refine else found
+    short_sides = sorted(config.short_sides or (engine.short_side,))
+    long_side = config.long_side or round(engine.long_side * short_sides[-1] / engine.short_side)
+    return [scale_to(width, height, short_side, long_side) for short_side in short_sides]
+
+
+class Look:
+    """An image at one size, whose features are there.
+
+    Args:
+        engine: the model.
+        image: uint8 RGB [H, W, 3].
+        factor: what its sides are multiplied with.
+        mirrored: whether to look at the mirrored image too.
+
+    Attributes:
+        view: what the model sees.
+        ratio: Tensor[4]; boxes in pixels of the image times this are boxes in pixels of the network's input.
+    """
+
+    def __init__(self, engine: LoadedModel, image: np.ndarray, factor: float, mirrored: bool = False) -> None:
+        scaled, ratio = scale_image(image, factor)
+        tensor = engine.normalisation(torch.from_numpy(scaled).permute(2, 0, 1)).to(engine.device)
+        self.view = View(engine.model, tensor, mirrored)
+        self.ratio = torch.from_numpy(ratio).to(engine.device)
+        self.image_size = (image.shape[1], image.shape[0])
+        self.input_size = (scaled.shape[1], scaled.shape[0])
+
+    def score(self, boxes: Tensor, refine: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes, those of a second look included, with their probabilities and deltas, on the device.
+
+        Args:
+            boxes: Tensor[K, 4] in pixels of the image.
+            refine: how many are looked at again; see `look_again`.
+        """
+        boxes = boxes.to(self.ratio.device)
+        found = (boxes, *self._score(boxes))
+        return look_again(self._score, *found, refine, self.image_size) if refine else found
+
+    def _score(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        return self.view.score(boxes * self.ratio)
 
 
 KIND = Kind(

@@ -52,6 +52,7 @@ class Learner(Protocol):
             line or a file of --config names win, and a recipe's do not.
         unused: options that mean nothing to it, by the names of their parameters, and why; naming one is an error.
         losses: names of the terms of its loss, whose sum is minimised.
+        starts_from: other kinds, whose checkpoints it can begin with; what those do not have starts anew.
     """
 
     options: type
@@ -59,11 +60,15 @@ class Learner(Protocol):
     defaults: Mapping[str, Any]
     unused: Mapping[str, str]
     losses: Sequence[str]
+    starts_from: Sequence[str]
 
     def architecture(
         self, config: ModelConfig, backbone: BackboneConfig, num_classes: int, options: Any
     ) -> Architecture:
         """What to build for a new run: as its options say, or else as suits the backbone."""
+
+    def adopt(self, architecture: Architecture) -> Architecture:
+        """What to build to begin with a model of another kind, of this architecture: one of `starts_from`."""
 
     def build(self, architecture: Architecture, dropout: float) -> nn.Module:
         """A model with random weights.
@@ -93,8 +98,11 @@ class Learner(Protocol):
             DataError: there is nothing to learn from.
         """
 
-    def step_losses(self, run: Run, part: Batch, device: torch.device, count: int) -> dict[str, Tensor]:
+    def step_losses(self, run: Run, part: Batch, device: torch.device, count: int) -> dict[str, Any]:
         """Forward: the terms of the loss of a part of a batch, by the names in `losses`.
+
+        Where RoIs are drawn in the pass, there are also ``rois``, their number, and ``foreground``, that of those on
+        objects.
 
         Args:
             run: on its device.
@@ -124,6 +132,7 @@ LEARNERS: Table[Learner] = Table(
         "rcnn": "frcnn_cli.engine.learners.rcnn:LEARNER",
         "sppnet": "frcnn_cli.engine.learners.sppnet:LEARNER",
         FAST_RCNN: "frcnn_cli.engine.learners.fast_rcnn:LEARNER",
+        "faster-rcnn": "frcnn_cli.engine.learners.faster_rcnn:LEARNER",
     },
 )
 """By the names of `DETECTORS`."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from frcnn_cli.core.backbones import BackboneConfig
     from frcnn_cli.data.proposals import Proposals
     from frcnn_cli.data.samples import Dataset
-    from frcnn_cli.engine.batches import Batch
+    from frcnn_cli.engine.batches import Batch, TrainingBatches
     from frcnn_cli.engine.detectors import Architecture
     from frcnn_cli.engine.distributed import Processes
     from frcnn_cli.engine.model_config import ModelConfig
@@ -33,6 +33,7 @@ class FastRCNNLearner:
     defaults: dict[str, Any] = {}  # noqa: RUF012 (nobody writes into it)
     unused: dict[str, str] = {}  # noqa: RUF012
     losses = ("cls", "bbox")
+    starts_from: tuple[str, ...] = ()
 
     def architecture(
         self, config: ModelConfig, backbone: BackboneConfig, num_classes: int, options: Any
@@ -47,6 +48,9 @@ class FastRCNNLearner:
             neck=backbone.neck if config.neck is None else config.neck,
             class_agnostic=config.class_agnostic,
         )
+
+    def adopt(self, architecture: Architecture) -> Architecture:
+        raise NotImplementedError
 
     def build(self, architecture: Architecture, dropout: float) -> nn.Module:
         from frcnn_cli.core.model import FastRCNN
@@ -71,8 +75,19 @@ class FastRCNNLearner:
     ) -> TorchDataset[Batch]:
         from frcnn_cli.engine.batches import TrainingBatches
 
+        return self._batches_of(TrainingBatches, run, dataset, proposals, processes)
+
+    def _batches_of(
+        self,
+        kind: type[TrainingBatches],
+        run: Run,
+        dataset: Dataset,
+        proposals: Proposals | None,
+        processes: Processes,
+    ) -> TrainingBatches:
+        """Batches as the run's config says, of a class that has the arguments of `TrainingBatches`."""
         config = run.config
-        return TrainingBatches(
+        return kind(
             dataset.records,
             proposals,
             run.normalisation,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +18,11 @@ from frcnn_cli.engine.distributed import ALONE
 from frcnn_cli.engine.learners import LEARNERS
 from frcnn_cli.engine.lineage.figures import FigureFile, Figures
 from frcnn_cli.engine.lineage.measure import compressed, measure
-from frcnn_cli.engine.model_config import ModelConfig
+from frcnn_cli.engine.lineage.options import Contestant
 from frcnn_cli.engine.run_files import MODEL_FILE
 from frcnn_cli.engine.run_folder import Observer
 from frcnn_cli.engine.staged.log import StageLog
 from frcnn_cli.engine.staged.options import StagedOptions
-from frcnn_cli.engine.training_config import TrainingConfig
 
 RCNN_NAME = "rcnn"
 """Its time is that of the convolutions, which a smaller fc6 and fc7 change little of: it is not measured with them."""
@@ -52,23 +50,6 @@ class FirstProposals(StoredProposals):
     def get(self, image_id: str, width: int, height: int) -> np.ndarray:
         """See `StoredProposals.get`."""
         return self.proposals.get(image_id, width, height)[: self.most]
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A detector that is to be trained and measured.
-
-    Attributes:
-        name: of `LEARNERS`.
-        model: what to build.
-        training: how it learns.
-        own: the options that only its kind has.
-    """
-
-    name: str
-    model: ModelConfig
-    training: TrainingConfig
-    own: Any
 
 
 @dataclass(frozen=True)

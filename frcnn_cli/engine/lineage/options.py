@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from frcnn_cli.core.backbones import BACKBONES, DEFAULT_BACKBONE
 from frcnn_cli.engine.learners import LEARNERS
+from frcnn_cli.engine.model_config import ModelConfig
+from frcnn_cli.engine.training_config import TrainingConfig
 from frcnn_cli.settings import setting
 
 
@@ -58,3 +61,20 @@ class LineageOptions:
     )
     threads: int = setting(1, "Threads to compute on.", least=1)
     seed: int = setting(0, "The seed of everything random, the choice of images included.", least=0)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A detector that is to be trained and measured.
+
+    Attributes:
+        name: of `LEARNERS`.
+        model: what to build.
+        training: how it learns.
+        own: the options that only its kind has.
+    """
+
+    name: str
+    model: ModelConfig
+    training: TrainingConfig
+    own: Any

@@ -44,6 +44,11 @@ class ProposalConfig:
     search_size: int = setting(SEARCH_SIZE, SEARCH_SIZE_HELP, **SIZES)
     smallest: int = setting(SMALLEST, SMALLEST_HELP, **SIDES)
 
+    @property
+    def summary(self) -> str:
+        """For messages."""
+        return f"{self.mode}, seed {self.seed}"
+
     def settings(self) -> dict[str, Any]:
         """What a proposal file says of how its boxes were made.
 

@@ -143,10 +143,14 @@ def _parts(back: Backward, channel: int, cell: int) -> list[tuple[int, int, floa
 
 
 def _sum(back: Backward, channel: int, cell: int, width: int) -> str:
-    terms = latex_sum([gradient for _, _, gradient in _parts(back, channel, cell)], 5)
     x, y = cell % width, cell // width
-    total = latex_number(float(back.by_hand[channel, cell]), 5)
-    return rf"\frac{{\partial L}}{{\partial x_{{({x},{y})}}}}={terms}={total}"
+    parts = [gradient for _, _, gradient in _parts(back, channel, cell)]
+    power = int(np.floor(np.log10(max(map(abs, parts)))))
+    terms = latex_sum([gradient / 10.0**power for gradient in parts], 2)
+    total = latex_number(float(back.by_hand[channel, cell]) / 10.0**power, 2)
+    return (
+        rf"\frac{{\partial L}}{{\partial x_{{({x},{y})}}}}=({terms})\times 10^{{{power}}}={total}\times 10^{{{power}}}"
+    )
 
 
 def _terms(section: Section, back: Backward, channel: int, cell: int, width: int) -> str:

@@ -59,7 +59,7 @@ RELATIVE = {voc: "../../secret/a", coco: "../secret/a.png", yolo: "../secret/a.p
 
 @pytest.mark.parametrize("read", RELATIVE)
 def test_a_name_that_leads_outside(tmp_path, secret, read):
-    with pytest.raises(DatasetFaults, match="leads outside of .*; --follow-outside reads it"):
+    with pytest.raises(DatasetFaults, match=r"leads outside of .*; --follow-outside reads it"):
         read(tmp_path, RELATIVE[read])
     dataset = read(tmp_path, RELATIVE[read], follow_outside=True)
     assert [(record.width, record.height) for record in dataset.records] == [(40, 30)]
