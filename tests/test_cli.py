@@ -53,7 +53,7 @@ def test_no_command_shows_the_help(run_frcnn):
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["find"], "no such command 'find'; there are propose, train, compress-svd, detect, eval, explain"),
+        (["find"], f"no such command 'find'; there are {', '.join(COMMANDS)}"),
         (["--nonsense"], "No such option"),
         (["detect"], "Missing argument 'IMAGE...'"),
         (["detect", "a.jpg", "--colour"], "No such option"),
@@ -70,7 +70,14 @@ def test_no_command_shows_the_help(run_frcnn):
         (["eval", "--voc", ".", "--scales", "480", "--short-side", "480"], "give one of the two"),
         (["detect", "a.jpg", "--flip-test=yes"], "--flip-test"),
         (["detect", "a.jpg", "--weights"], "'--weights' requires an argument"),
-        (["eval", "--voc", ".", "--metric", "coco"], "'--metric'"),
+        (["eval", "--voc", ".", "--metric", "lvis"], "'--metric'"),
+        (["eval", "--voc", ".", "fast"], "fast: what for? to compare several, give --compare too"),
+        (["eval", "--voc", ".", "--compare", "fast"], "--compare needs two or more"),
+        (["eval", "--voc", ".", "--compare"], "--compare needs two or more"),
+        (["eval", "--voc", ".", "--compare", "fast", "fast"], "--compare fast fast: give each once"),
+        (["eval", "--voc", ".", "--compare", "fast", "single", "--report", "r"], "--report is of one model"),
+        (["eval", "--voc", ".", "--compare", "fast", "single", "-o", "r.csv"], "--output is of one model"),
+        (["eval", "--voc", ".", "--compare", "fast", "single", "--mode", "quality"], "fast of --compare has its own"),
         (["eval"], "give --voc ROOT, or --coco"),
         (["eval", "--coco", "a.json"], "--coco needs --images"),
         (["eval", "--voc", ".", "--coco", "a.json"], "give one"),
@@ -140,6 +147,7 @@ HEAVY = ("torch", "torchvision", "timm", "numba")
 """What takes seconds to import; nothing that computes with none of them waits for any."""
 
 AT_ONCE = {
+    "lineage": [["--voc", "gone", "-o", "run"], ["--voc", "DATA", "--split", "gone", "-o", "run"]],
     "propose": [
         ["gone.jpg", "-o", "p.npz"],
         ["--voc", "gone", "-o", "p.npz"],
@@ -169,6 +177,8 @@ AT_ONCE = {
         ["--coco", "gone.json", "--images", "."],
         ["--voc", "DATA", "--weights", "gone.safetensors"],
         ["--voc", "DATA", "--proposals", "gone.pkl"],
+        ["--voc", "DATA", "--compare", "gone.safetensors", "fast"],
+        ["--voc", "DATA", "--compare", "fast", "gone.npz"],
     ],
     "doctor": [],
 }

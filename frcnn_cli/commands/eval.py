@@ -27,6 +27,8 @@ from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.interrupts import delayed_interrupt, stoppable
+from frcnn_cli.replacing import check_replaced
+from frcnn_cli.report.page import write_report
 
 
 @click.command("eval", cls=DatasetCommand)
@@ -62,6 +64,7 @@ def eval(
     frcnn eval --voc VOCdevkit/VOC2007 --split test --output results
     """
     check_measure(measure, compared, output)
+    check_replaced([measure.report and measure.report / PAGE], output.force)
     find_model(model.weights)
     check_source(proposals)
     entries = parse_entries(compared, model, proposals)
@@ -81,12 +84,9 @@ def eval(
             write(result)
     print_profile(detector, len(evaluation.results))
     if measure.report:
-        from frcnn_cli.report.page import write_report
-
         page = measure.report / PAGE
-        write_report(
-            page, dataset, evaluation, measure.metric, origin_of(model, proposals, config), progress_bar("report")
-        )
+        origin = origin_of(model, proposals, config, detector.engine.needs_proposals)
+        write_report(page, dataset, evaluation, measure.metric, origin, progress_bar("report"))
         err.print(f"report in {page}")
     if output.output:
         err.print(f"detections of {len(dataset)} images in {output.output}")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from frcnn_cli.commands.options import ModelOptions, OutputOptions, SourceOptions, check_output
-from frcnn_cli.data.proposals import SUFFIXES, has_proposals
+from frcnn_cli.commands.options import ModelOptions, OutputOptions, SourceOptions, check_output, check_source
+from frcnn_cli.data.proposals import SUFFIXES
 from frcnn_cli.engine.detection_config import EVALUATION, EvaluationConfig
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.sources import SEARCHES
 from frcnn_cli.engine.sources.search import ProposalConfig
-from frcnn_cli.errors import MissingFile, UsageError
+from frcnn_cli.errors import UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.metrics.average_precision import Metric
 from frcnn_cli.report.page import Origin
@@ -97,30 +97,35 @@ def parse_entries(words: tuple[str, ...], model: ModelOptions, proposals: Source
     entries = []
     for word in words:
         if word in SEARCHES:
-            entries.append(Entry(word, model.weights, SourceOptions(mode=word)))
+            entries.append(Entry(word, model.weights, replace(proposals, mode=word)))
         elif Path(word).suffix in SUFFIXES:
-            if not has_proposals(Path(word)):
-                raise MissingFile(f"{word}: no such file")
-            entries.append(Entry(word, model.weights, SourceOptions(proposals=Path(word))))
+            entries.append(Entry(word, model.weights, replace(proposals, proposals=Path(word))))
         else:
             entries.append(Entry(word, find_model(word), proposals))
     own = [entry for entry in entries if entry.proposals is not proposals]
-    for name, value in (("--proposals", proposals.proposals), ("--mode", proposals.mode)):
+    given = {"proposals": proposals.proposals, "network": proposals.network, "mode": proposals.mode}
+    for name, value in given.items():
         if value and own:
-            raise UsageError(f"{name} {value}: {own[0].word} of --compare has its own proposals; give one of the two")
+            raise UsageError(f"--{name} {value}: {own[0].word} of --compare has its own proposals; give one of the two")
+    for entry in own:
+        check_source(entry.proposals)
     if model.weights and not own:
         raise UsageError(f"--weights {model.weights}: --compare names its checkpoints; add it to them")
     return entries
 
 
-def origin_of(model: ModelOptions, proposals: SourceOptions, config: EvaluationConfig) -> Origin:
+def origin_of(model: ModelOptions, proposals: SourceOptions, config: EvaluationConfig, needs_proposals: bool) -> Origin:
     """What a report says it is of."""
+    made = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in proposals.making.items())
+    source = str(
+        proposals.proposals or proposals.network or f"selective search, {made or 'mode ' + ProposalConfig.mode}"
+    )
     usual, given = flat(EVALUATION), flat(config)
     changed = [
         f"--{leaf.key} {given[leaf.name]}" for leaf in leaves(type(config)) if given[leaf.name] != usual[leaf.name]
     ]
     return Origin(
         model="the bundled model" if model.weights is None else str(model.weights),
-        proposals=str(proposals.proposals or f"selective search, mode {proposals.mode or ProposalConfig.mode}"),
+        proposals=source if needs_proposals else "the model's own",
         options=", ".join(changed),
     )

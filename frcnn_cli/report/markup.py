@@ -1,10 +1,16 @@
-"""HTML and SVG as text that cannot be broken out of: whatever is not `Markup` is escaped."""
+"""HTML and SVG as text that cannot be broken out of: whatever is not `Markup` is escaped.
+
+Characters that turn the direction of writing, and bytes of names that are no text, are shown as escapes, as on a
+terminal.
+"""
 
 from __future__ import annotations
 
 import json
 from html import escape
 from typing import Any
+
+from frcnn_cli.text import visible
 
 VOID = frozenset(("meta", "link", "br", "hr", "img", "input", "col"))
 
@@ -29,7 +35,7 @@ def tag(element: str, *children: Any, **attributes: Any) -> Markup:
         if value is None or value is False:
             continue
         name = key.rstrip("_").replace("_", "-")
-        words.append(name if value is True else f'{name}="{escape(str(value))}"')
+        words.append(name if value is True else f'{name}="{escape(visible(str(value)))}"')
     opening = f"<{' '.join(words)}>"
     return Markup(opening if element in VOID else f"{opening}{join(children)}</{element}>")
 
@@ -40,12 +46,12 @@ def join(parts: Any) -> Markup:
         return Markup("".join(join(part) for part in parts))
     if parts is None:
         return Markup("")
-    return parts if isinstance(parts, Markup) else Markup(escape(str(parts)))
+    return parts if isinstance(parts, Markup) else Markup(escape(visible(str(parts))))
 
 
 def json_script(name: str, value: Any) -> Markup:
     """Data for the page's script, under an id; nothing in it can end the element."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    for character in "<>&\u2028\u2029":
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(f'<script type="application/json" id="{escape(name)}">{text}</script>')

@@ -14,13 +14,18 @@ from frcnn_cli.files import atomic_write
 from frcnn_cli.metrics.average_precision import Metric
 from frcnn_cli.metrics.error_kinds import ERRORS
 from frcnn_cli.progress import Track, silent
-from frcnn_cli.report import sections
 from frcnn_cli.report.analysis import LEAST_SCORE, Analysis, analyse
 from frcnn_cli.report.cases import worst_cases
+from frcnn_cli.report.classes import classes, curves
+from frcnn_cli.report.errors import confusion, errors
 from frcnn_cli.report.findings import findings
+from frcnn_cli.report.layout import section
 from frcnn_cli.report.markup import Markup, json_script, tag
+from frcnn_cli.report.objects import missed, proposals
 from frcnn_cli.report.pictures import pictures_of
+from frcnn_cli.report.times import tiles, times
 from frcnn_cli.report.words import KINDS, METRICS, count, percent
+from frcnn_cli.text import visible
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """What a browser may load for the page: nothing that is not in it."""
@@ -66,13 +71,13 @@ def page(analysis: Analysis, origin: Origin, track: Track = silent) -> str:
     """The whole page as text."""
     pictures, cases = pictures_of(analysis, worst_cases(analysis), track)
     parts = [
-        sections.errors(analysis),
-        sections.classes(analysis),
-        sections.curves(analysis),
-        sections.confusion(analysis),
-        sections.proposals(analysis),
-        sections.missed(analysis),
-        sections.times(analysis),
+        errors(analysis),
+        classes(analysis),
+        curves(analysis),
+        confusion(analysis),
+        proposals(analysis),
+        missed(analysis),
+        times(analysis),
         _cases(analysis, cases),
     ]
     titles = {
@@ -89,7 +94,7 @@ def page(analysis: Analysis, origin: Origin, track: Track = silent) -> str:
         tag("a", title, href=f"#{name}") for name, title in titles.items() if name != "proposals" or analysis.coverage
     ]
     data = {
-        "classes": analysis.classes,
+        "classes": [visible(name) for name in analysis.classes],
         "kinds": {int(kind): KINDS[kind][:2] for kind in ERRORS},
         "confusion": [matrix.tolist() for matrix in analysis.confusion],
         "pictures": pictures,
@@ -154,7 +159,7 @@ def _header(analysis: Analysis, origin: Origin) -> Markup:
             tag("ul", [tag("li", text) for text in findings(analysis)], class_="findings"),
             class_="summary",
         ),
-        sections.tiles(analysis),
+        tiles(analysis),
         coco,
     )
 
@@ -179,7 +184,7 @@ def _cases(analysis: Analysis, cases: list[dict]) -> Markup:
         )
         for kind in ERRORS
     ]
-    return sections.section(
+    return section(
         "cases",
         "Pictures of what went wrong",
         "The surest false positives and the largest missed objects, of every class and kind. Solid is what was said, "

@@ -15,6 +15,7 @@ from frcnn_cli.errors import DataError
 from frcnn_cli.progress import Track, silent
 from frcnn_cli.report.analysis import Analysis
 from frcnn_cli.report.cases import Case
+from frcnn_cli.text import visible
 
 LONG_SIDE, QUALITY = 440, 78
 BUDGET = 12_000_000
@@ -60,7 +61,7 @@ def _picture(analysis: Analysis, index: int) -> dict[str, Any] | None:
     said = found.scores >= analysis.reported[found.labels - 1]
     return {
         "src": encode(pixels),
-        "name": record.path.name,
+        "name": visible(record.path.name),
         "w": record.width,
         "h": record.height,
         "there": [

@@ -11,9 +11,11 @@ import pytest
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.writers.voc_results import read_voc_results
 from frcnn_cli.engine.detection_config import DetectionConfig
-from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.detector import BUNDLED_MODEL, Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.metrics.average_precision import evaluate
+from frcnn_cli.metrics.average_precision import coco_average_precision, evaluate, match_detections
+from frcnn_cli.metrics.coco import NUMBERS
+from frcnn_cli.metrics.thresholds import best_threshold
 
 
 @pytest.fixture
@@ -186,3 +188,99 @@ def test_proposals_that_lack_an_image(run_frcnn, tiny_checkpoint, tiny_voc, tmp_
     assert outcome.code == 1
     assert f"{path}: no proposals for image sheep" in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_coco_s_numbers(run_frcnn, tiny_voc, tiny_proposals_path, tiny_dataset, tiny_proposals):
+    """By the bundled model; the twelve are pycocotools' (tests/test_metrics/test_coco.py)."""
+    arguments = ("eval", "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--metric", "coco")
+    outcome = run_frcnn(*arguments, "--json")
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    found = evaluate_dataset(Detector.load(), tiny_dataset, tiny_proposals, "coco").detections
+    expected = coco_average_precision(found, [record.objects for record in tiny_dataset.records], 20)
+    assert list(result)[:13] == ["metric", "mAP", *NUMBERS[1:]]
+    assert result["metric"] == "coco"
+    assert result["mAP"] == pytest.approx(expected.mean_ap)
+    assert result["AP50"] == pytest.approx(expected.mean_ap50)
+    assert [result["AP"][name] for name in tiny_dataset.classes] == [
+        pytest.approx(value) if value == value else None for value in expected.per_class
+    ]
+    table = run_frcnn(*arguments)
+    assert re.search(rf"mAP\W+\d+\W+{result['mAP']:.4f}", table.out)
+    for name in NUMBERS:
+        assert name in table.out
+
+
+def test_thresholds_of_the_best_f1(run_frcnn, tiny_voc, tiny_proposals_path, tiny_dataset, tiny_proposals):
+    arguments = ("eval", "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--thresholds")
+    result = json.loads(run_frcnn(*arguments, "--json").out)
+    found = evaluate_dataset(Detector.load(), tiny_dataset, tiny_proposals).detections
+    objects = [record.objects for record in tiny_dataset.records]
+    for label, name in enumerate(tiny_dataset.classes, start=1):
+        best = best_threshold(match_detections(found, objects, label))
+        assert result["thresholds"][name]["f1"] == (None if np.isnan(best.f1) else pytest.approx(best.f1))
+    assert "from score" in run_frcnn(*arguments).out
+
+
+def test_a_model_beside_itself_differs_by_nothing(run_frcnn, tiny_voc, tiny_proposals_path, tiny_checkpoint, tmp_path):
+    """And its twin is another file of the same size."""
+    twin = tmp_path / "twin.safetensors"
+    twin.write_bytes(tiny_checkpoint.read_bytes())
+    arguments = ("eval", "--voc", tiny_voc, "--proposals", tiny_proposals_path, *PAPERS, "--compare")
+    outcome = run_frcnn(*arguments, tiny_checkpoint, twin, "--json")
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    first, second = result["models"]
+    assert (first["model"], second["model"]) == (str(tiny_checkpoint), str(twin))
+    assert first["AP"] == second["AP"]
+    assert first["bytes"] == second["bytes"] == twin.stat().st_size
+    assert first["parameters"] > 1000
+    assert first["mAP"] == json.loads(run_frcnn(*arguments[:-1], "--weights", twin, "--json").out)["mAP"]
+    low, high = first["interval"]
+    assert low <= first["mAP"] <= high
+    apart = second["to_first"]["mAP"]
+    assert apart == {"difference": 0, "interval": [0, 0], "p": 1, "more_than_chance": False}
+    assert "to_first" not in first
+
+
+def test_models_modes_and_files_are_compared(run_frcnn, tiny_voc, tiny_checkpoint, tiny_proposals_path):
+    """The bundled model is better than an untrained one, even on ten images; fast's file is what fast makes."""
+    bundled = str(BUNDLED_MODEL)
+    call = ("eval", "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--compare", bundled, tiny_checkpoint)
+    apart = json.loads(run_frcnn(*call, "--json").out)["models"][1]["to_first"]["mAP"]
+    assert apart["difference"] < -0.3
+    assert apart["more_than_chance"]
+    assert apart["interval"][0] <= apart["difference"] <= apart["interval"][1] < 0
+    table = run_frcnn(*call)
+    assert table.code == 0
+    assert "yes (p 0.000)" in table.out
+    assert BUNDLED_MODEL.name in table.out
+    assert tiny_checkpoint.name in table.out
+    call = ("eval", "--voc", tiny_voc, "--split", "val", "--classes", "voc", "--weights", tiny_checkpoint)
+    outcome = run_frcnn(*call, "--compare", "fast", tiny_proposals_path, "--metric", "coco", "--json")
+    assert outcome.code == 0, outcome.err
+    fast, file = json.loads(outcome.out)["models"]
+    assert fast["AP50"] == file["AP50"]
+    assert fast["AP"] == file["AP"]
+    assert fast["seconds_per_image"]["proposals"] > 0
+    assert file["seconds_per_image"]["proposals"] is None
+
+
+def test_a_report_says_what_the_table_says(run_frcnn, tiny_voc, tiny_proposals_path, tmp_path):
+    folder = tmp_path / "a [report] 猫"
+    data = ("eval", "--voc", tiny_voc, "--proposals", tiny_proposals_path)
+    outcome = run_frcnn(*data, "--report", folder, "--json")
+    assert outcome.code == 0, outcome.err
+    assert f"report in {folder / 'index.html'}" in outcome.err
+    assert [path.name for path in folder.iterdir()] == ["index.html"]
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert f"<b>{100 * json.loads(outcome.out)['mAP']:.1f}</b>" in page
+    assert "the bundled model" in page
+    assert str(tiny_proposals_path) in page
+
+
+def test_a_report_that_cannot_be_written_is_found_before_the_work(evaluate_tiny, tiny_voc, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = evaluate_tiny("--voc", tiny_voc, "--report", tmp_path / "file", "--json")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert f"{tmp_path / 'file'} is not a folder" in outcome.err

@@ -21,6 +21,12 @@ def test_texts_and_attributes_are_escaped_and_elements_are_not():
     assert made.count('"') == 2  # those of the title
 
 
+def test_what_would_turn_the_text_around_or_is_none_is_an_escape():
+    """A byte that is no text, ESC, and the mark that writes from right to left."""
+    assert tag("p", "a\udcff\x1b\u202eb", title="\udcff") == r'<p title="\xff">a\xff\x1b\u202eb</p>'
+    assert json_script("data", ["\udcff"]).encode("utf-8")
+
+
 def test_names_of_attributes():
     assert tag("path", class_="a", stroke_width=2, viewBox="0 0 1 1", for_="b") == (
         '<path class="a" stroke-width="2" viewBox="0 0 1 1" for="b"></path>'
