@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test fuzz soak lint bench clean
+.PHONY: help setup demo test fuzz soak lint bench onnx clean
 .DEFAULT_GOAL := help
 
 help: ## list what there is to make
@@ -37,6 +37,9 @@ lint: setup ## check format and style
 
 bench: setup ## time a detection, part by part, beside what others would use
 	$(BIN)/python scripts/bench_detection.py
+
+onnx: setup ## make the bundled model's ONNX file anew; VOC=VOC2012 says where photographs to calibrate on are
+	PATH="$(abspath $(BIN)):$$PATH" scripts/export_bundled.sh "$(VOC)"
 
 clean: ## remove what was made
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -20,6 +20,7 @@ COMMANDS = {
     "compress-svd": "Make a trained model smaller and faster by truncated SVD.",
     "detect": "Find objects in photographs.",
     "eval": "Measure a model's average precision.",
+    "export": "Write a model as an ONNX file.",
     "lineage": "Train and measure R-CNN, SPPnet and their successors side by side.",
     "explain": "Explain Fast R-CNN on a photograph, in one page.",
     "doctor": "Say what this installation has, and test it.",

@@ -99,10 +99,14 @@ def _key(one, other, a, b, histograms, size, box, by_size, by_fill, image_size):
     return (distance << np.uint64(32)) | np.uint64(a << 16) | np.uint64(b)
 
 
+# Arrays are copied by loops: numba compiles four seconds for two assignments of slices, most of it their messages.
+
+
 @compiled
 def _longer(array, count):
     grown = np.empty(2 * len(array), array.dtype)
-    grown[:count] = array[:count]
+    for i in range(count):
+        grown[i] = array[i]
     return grown
 
 
@@ -112,7 +116,10 @@ def _group(histograms, size0, box0, edges, by_size, by_fill, image_size):
     most = 2 * count - 1
     size = np.empty(most, np.int64)
     box = np.empty((most, 4), np.int32)
-    size[:count], box[:count] = size0, box0
+    for i in range(count):
+        size[i] = size0[i]
+        for side in range(4):
+            box[i, side] = box0[i, side]
     # A merged region keeps its histograms in the row of one of the two: what is alive stays close together.
     row = np.arange(most)
 

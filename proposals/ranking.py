@@ -135,5 +135,6 @@ def _varied(boxes, counts, overlaps):
                 left[behind] = i
                 behind += 1
         left = left[:behind]
-    picked[done:] = left
+    for i in range(len(left)):  # numba compiles longer for an assignment of slices than for all before it
+        picked[done + i] = left[i]
     return picked

@@ -1,11 +1,13 @@
-"""Where the time of a detection goes, and what each choice of this project buys, in one run.
+"""Where the time of a detection goes, what each choice of this project buys, and how long others take, in one run.
 
-    python scripts/bench_detection.py [--weights CHECKPOINT] [--images DIR] [--repeats 5] [--json FILE]
+    python scripts/bench_detection.py [--weights CHECKPOINT] [--images DIR] [--repeats 5] [--json FILE] [--whole]
 
 Each part is timed side by side with what it replaces, in turn (A B A B ...), and medians are compared: times depend on
 the machine, ratios hardly do, so those are printed (--json has the seconds). RoI pooling is compared with
 torchvision.ops.roi_pool on the same map and RoIs; the head of the model with the same head before compression (its two
-layers multiplied together again).
+layers multiplied together again). Those are parts of the torch engine; --whole adds whole detections by both engines
+beside torchvision's small detectors, how fast a folder goes, and what a single `frcnn detect` takes from its start. On
+a machine that others use too, the column of processor time says more than that of the clock.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 import click
 import torch
 import torchvision
+from detection_peers import REFERENCE, Taken, cold_start, folder_rate, time_side_by_side
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -39,9 +42,10 @@ ROOT = Path(__file__).parent.parent
 @click.option("--images", type=click.Path(path_type=Path), default=ROOT / "tests/data/JPEGImages")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures here.")
-def main(weights: Path | None, images: Path, repeats: int, json_file: Path | None) -> None:
+@click.option("--whole", is_flag=True, help="Whole detections too, beside those of others.")
+def main(weights: Path | None, images: Path, repeats: int, json_file: Path | None, whole: bool) -> None:
     """Time a detection, part by part."""
-    detector = Detector.load(weights)
+    detector = Detector.load(weights, runtime="torch")
     measured: dict[str, list[float]] = {}
     boxes = 0
     for path in find_images([images]):
@@ -52,6 +56,8 @@ def main(weights: Path | None, images: Path, repeats: int, json_file: Path | Non
     means = {name: statistics.mean(seconds) for name, seconds in measured.items()}
     count = len(measured["proposals"])
     print_table(means, count, boxes / count)
+    if whole:
+        print_whole(find_images([images]), repeats)
     if json_file:
         json_file.write_text(json.dumps({"images": count, "boxes": boxes / count, "seconds": means}, indent=2) + "\n")
 
@@ -126,6 +132,30 @@ def print_table(means: dict[str, float], count: int, boxes: float) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(f"means over {count} images of {boxes:.0f} proposals each, {torch.get_num_threads()} threads")
+
+
+def print_whole(paths: list[Path], repeats: int) -> None:
+    """Whole detections, a folder, and single calls of the command."""
+    console = Console(highlight=False, soft_wrap=True)
+    taken = time_side_by_side(paths, repeats)
+    print_ratios(console, "a detection", taken, REFERENCE)
+    folder = folder_rate(paths, repeats)
+    console.print(f"a folder: {1 / folder.wall:.1f} images a second; {folder.cpu:.3f} s of processor time an image")
+    calls = cold_start(paths[0], max(repeats // 2, 1))
+    print_ratios(console, "from start to end", {name: one for name, (one, _) in calls.items()}, next(iter(calls)))
+    for name, (_, memory) in calls.items():
+        console.print(f"{name}: at most {memory:.0f} MB")
+
+
+def print_ratios(console: Console, what: str, taken: dict[str, Taken], reference: str) -> None:
+    """Seconds of each, and what they are times those of a reference."""
+    table = Table(what, "s", "times", "processor s", "times")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, one in taken.items():
+        wall, cpu = one.over(taken[reference])
+        table.add_row(name, f"{one.wall:.3f}", f"{wall:.2f}", f"{one.cpu:.3f}", f"{cpu:.2f}")
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def main(
     voc: Path, split: str, proposals: Path | None, weights: Path | None, limit: int | None, json_file: Path | None
 ) -> None:
     """Average precision and time of each way to look at the images."""
-    detector = Detector.load(weights)
+    detector = Detector.load(weights, runtime="torch")
     records = load_voc(voc, split, detector.classes).records[:limit]
     source = open_proposals(proposals) if proposals else SearchSource()
     ways = ways_to_look(detector.engine.short_side)

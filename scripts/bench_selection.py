@@ -45,7 +45,7 @@ VOTING = (False, True)
 @click.option("--limit", type=click.IntRange(1), help="Only the first images: a quick look, not a result.")
 def main(voc: Path, split: str, proposals: Path | None, weights: Path | None, metric: str, limit: int | None) -> None:
     """Average precision and time of each way to select detections."""
-    detector = Detector.load(weights)
+    detector = Detector.load(weights, runtime="torch")
     engine = detector.engine
     records = load_voc(voc, split, detector.classes).records[:limit]
     source = open_proposals(proposals) if proposals else SearchSource()

@@ -40,7 +40,7 @@ KINDS = {
 @click.option("--proposals", type=click.Path(path_type=Path), required=True, help="Of the split.")
 def main(root: Path, split: str, weights: Path | None, proposals: Path) -> None:
     """Evaluate, mend, evaluate again."""
-    detector = Detector.load(weights)
+    detector = Detector.load(weights, runtime="torch")
     dataset = check_images(load_voc(root, split, detector.classes))
     file = open_proposals(proposals)
     evaluation = evaluate_dataset(detector, dataset, file, track=progress_bar("detect"))

@@ -40,5 +40,6 @@ frcnn train --output "$run/fourth" "${recipe[@]}" --init "$run/third/full.safete
   --iterations 7000 --lr 4e-4 --loss-lambda 2 --seed 4
 frcnn compress-svd "$run/fourth/model.safetensors" -o frcnn_cli/models/efficientnet_lite0_voc.safetensors \
   --fc6 320 --fc7 256 --half
+"$here/export_bundled.sh" "$voc12"
 frcnn eval --voc "$voc12" --split val --proposals "$run/proposals-val.npz"
 frcnn eval --voc "$voc07" --split test --metric voc07

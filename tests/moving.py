@@ -75,10 +75,10 @@ def light_kind(needs_proposals: bool = False, seen: Callable[..., object] = lamb
     return Kind("finder of light", LightArchitecture, LightModel, score, needs_proposals)
 
 
-def save_light(path: Path) -> Path:
-    """A checkpoint of the kind ``light``."""
+def save_light(path: Path, classes: tuple[str, str] = CLASSES) -> Path:
+    """A checkpoint of the kind ``light``; it finds the first class."""
     state = {"nothing": torch.zeros(1)}
     save_checkpoint(
-        path, Checkpoint(LightArchitecture(2), CLASSES, NORMALISATIONS["half"], 96, 160, {}, state, kind="light")
+        path, Checkpoint(LightArchitecture(2), classes, NORMALISATIONS["half"], 96, 160, {}, state, kind="light")
     )
     return path

@@ -53,7 +53,7 @@ def test_no_command_shows_the_help(run_frcnn):
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["find"], "no such command 'find'; there are propose, train, compress-svd, detect, eval, explain"),
+        (["find"], f"no such command 'find'; there are {', '.join(COMMANDS)}"),
         (["--nonsense"], "No such option"),
         (["detect"], "Missing argument 'IMAGE...'"),
         (["detect", "a.jpg", "--colour"], "No such option"),
@@ -96,6 +96,8 @@ def test_no_command_shows_the_help(run_frcnn):
         (["propose", "a.jpg", "-o", "p.npz", "--mode", "slow"], "'--mode'"),
         (["propose", "a.jpg", "-o", "p.npz", "--workers", "0"], "'--workers'"),
         (["propose", "a.jpg", "-o", "p.npz", "--seed", "-1"], "'--seed'"),
+        (["export", "a.safetensors"], "'-o'"),
+        (["export", "a.safetensors", "-o", "a.onnx", "--calibration-images", "0"], "'--calibration-images'"),
         (["compress-svd", "a.safetensors"], "'-o'"),
         (["compress-svd", "a.safetensors", "-o", "b"], "give ranks"),
         (["compress-svd", "a.safetensors", "-o", "b", "--fc6", "3", "--energy", "0.5"], "give ranks"),
@@ -108,7 +110,7 @@ def test_no_command_shows_the_help(run_frcnn):
         (["train", "--output", "run", "--background-iou", "0.5", "0.1"], "--background-iou"),
         (["train", "--output", "run", "--rois-per-batch", "1"], "--rois-per-batch"),
         (["detect", "a.jpg", "--device", "abacus"], "--device abacus"),
-        (["detect", "a.jpg", "--runtime", "abacus"], "'--runtime': 'abacus' is not 'torch'"),
+        (["detect", "a.jpg", "--runtime", "abacus"], "'--runtime': 'abacus' is not one of 'auto', 'torch', 'onnx'"),
         (["detect", "a.jpg", "--mode", "slow"], "'--mode': 'slow' is not one of 'single', 'fast', 'quality'"),
         (["detect", "a.jpg", "--score", "nan"], "'--score': nan is not a finite number"),
         (["eval", "--voc", ".", "--nms", "NaN"], "'--nms': NaN is not a finite number"),
@@ -145,6 +147,7 @@ HEAVY = ("torch", "torchvision", "timm", "numba")
 """What takes seconds to import; nothing that computes with none of them waits for any."""
 
 AT_ONCE = {
+    "lineage": [["--voc", "gone", "-o", "run"], ["--voc", "DATA", "--split", "gone", "-o", "run"]],
     "propose": [
         ["gone.jpg", "-o", "p.npz"],
         ["--voc", "gone", "-o", "p.npz"],
@@ -160,6 +163,7 @@ AT_ONCE = {
         ["--config", "gone.toml"],
         ["--resume", "gone"],
     ],
+    "export": [["gone.safetensors", "-o", "model.onnx"]],
     "compress-svd": [["gone.safetensors", "-o", "small.safetensors", "--fc6", "3"]],
     "explain": [["gone.jpg", "-o", "page.html"], ["IMAGE", "-o", "page.html", "--weights", "gone.safetensors"]],
     "detect": [

@@ -175,7 +175,7 @@ def test_a_runtime_is_chosen_by_its_name(run_frcnn, image, tiny_proposals_path, 
     first = open_proposals(tiny_proposals_path).get("kitten", 128, 96)[0]
     assert (detection["class"], detection["score"]) == ("cat", 0.25)
     assert detection["box"] == pytest.approx(first.tolist(), abs=0.01)
-    assert "--runtime [torch|toy]" in run_frcnn("eval", "--help").out
+    assert "--runtime [auto|torch|onnx|toy]" in run_frcnn("eval", "--help").out
 
 
 def test_a_runtime_that_is_none(run_frcnn, image):

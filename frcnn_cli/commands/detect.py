@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import click
 
@@ -12,12 +13,13 @@ from frcnn_cli.commands.detect_outputs import DetectOutput, OutputFault, Outputs
 from frcnn_cli.commands.detect_videos import VideoDetector, VideoOptions, check_videos
 from frcnn_cli.commands.fields import option_group
 from frcnn_cli.commands.options import ModelOptions, SourceOptions, check_source, load_detector, proposal_source
-from frcnn_cli.data.images import load_image
+from frcnn_cli.commands.profile_table import print_profile
 from frcnn_cli.data.items import ImageFile
 from frcnn_cli.engine.detection_config import DetectionConfig
-from frcnn_cli.engine.detector import Detector, detect_image, find_model
+from frcnn_cli.engine.detector import Detector, find_model
 from frcnn_cli.engine.interrupts import delayed_interrupt
 from frcnn_cli.engine.sources import ProposalSource
+from frcnn_cli.engine.stream import detect_files
 from frcnn_cli.errors import DataError, Interrupted
 
 
@@ -97,18 +99,20 @@ def _detect_images(
     faults: list[str],
 ) -> None:
     """Detect in every image that can be read, and note the faults of the others."""
-    for item in progress_bar("detect")(images) if len(images) > 1 else images:
-        result = None
-        try:
-            image = load_image(item.path)
-            result = detect_image(detector, image, item.path, item.id, source, config)
-            outputs.draw(image, result)
-        except DataError as error:
-            faults.append(str(error))
-        if result is not None:
-            outputs.report(result)
-        if interrupted.is_set():
-            return
+    looked = detect_files(detector, images, source, config)
+    with closing(looked):
+        for each in progress_bar("detect")(looked, len(images)) if len(images) > 1 else looked:
+            try:
+                if each.fault is not None:
+                    raise each.fault
+                outputs.draw(each.image, each.result)
+            except DataError as error:
+                faults.append(str(error))
+            if each.result is not None:
+                outputs.report(each.result)
+            if interrupted.is_set():
+                break
+    print_profile(detector, outputs.images)
 
 
 def _interrupted(inputs: Inputs, outputs: Outputs) -> str:

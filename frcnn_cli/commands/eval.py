@@ -21,11 +21,13 @@ from frcnn_cli.commands.options import (
     open_output,
     proposal_source,
 )
+from frcnn_cli.commands.profile_table import print_profile
 from frcnn_cli.engine.detection_config import EvaluationConfig
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.interrupts import delayed_interrupt, stoppable
+from frcnn_cli.replacing import check_replaced
 from frcnn_cli.report.page import write_report
 
 
@@ -62,6 +64,7 @@ def eval(
     frcnn eval --voc VOCdevkit/VOC2007 --split test --output results
     """
     check_measure(measure, compared, output)
+    check_replaced([measure.report and measure.report / PAGE], output.force)
     find_model(model.weights)
     check_source(proposals)
     entries = parse_entries(compared, model, proposals)
@@ -79,6 +82,7 @@ def eval(
             return  # process 0 has it
         for result in evaluation.results:
             write(result)
+    print_profile(detector, len(evaluation.results))
     if measure.report:
         page = measure.report / PAGE
         origin = origin_of(model, proposals, config, detector.engine.needs_proposals)

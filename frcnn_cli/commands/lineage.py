@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
@@ -18,16 +17,13 @@ from frcnn_cli.commands.train_data import Part, load_data
 from frcnn_cli.commands.train_options import Lists
 from frcnn_cli.engine.learners import LEARNERS
 from frcnn_cli.engine.lineage.figures import FigureFile
-from frcnn_cli.engine.lineage.options import LineageOptions
+from frcnn_cli.engine.lineage.options import Contestant, LineageOptions
 from frcnn_cli.engine.lineage.paper import PUBLISHED
 from frcnn_cli.engine.lineage.subset import draw_images
 from frcnn_cli.engine.lineage.table import as_markdown, columns, rows
 from frcnn_cli.errors import Interrupted
 from frcnn_cli.files import atomic_write
 from frcnn_cli.settings import setting
-
-if TYPE_CHECKING:
-    from frcnn_cli.engine.lineage.compare import Contestant
 
 TABLE_FILE, PLOT_FILE = "lineage.md", "lineage.png"
 
@@ -55,7 +51,8 @@ def lineage(
 
     R-CNN, SPPnet, Fast R-CNN and Faster R-CNN learn from the same images, proposals and backbone. DIR gets a run of
     each, lineage.md with the table beside the papers' numbers, and lineage.png. The same command goes on where it was
-    interrupted, and a detector that is done is not done again.
+    interrupted, and a detector that is done is not done again. As the options are by default, it takes one core some
+    two hours, more than half of them R-CNN's.
 
     \b
     frcnn lineage --voc VOCdevkit/VOC2012 --split train --val-split val --output lineage
@@ -87,19 +84,13 @@ def _contestant(name: str, options: LineageOptions, output: Path) -> Contestant:
     """A detector with the recipe that `frcnn train` would take for it."""
     words = ["--detector", name, "--output", str(output / name), "--backbone", options.backbone, "--neck", "0"]
     words += ["--backbone-weights", options.backbone_weights, "--seed", str(options.seed)]
-    iterations = options.iterations
-    if name == "rcnn":
-        iterations = options.rcnn_iterations or iterations
-        words += ["--crop", str(options.crop)] if options.crop else []
-    else:
-        words += ["--short-side", str(options.short_side)]
+    iterations = options.rcnn_iterations if name == "rcnn" else options.iterations
+    words += ["--crop", str(options.crop)] if name == "rcnn" else ["--short-side", str(options.short_side)]
     words += ["--iterations", str(iterations), "--warmup", str(min(iterations // 10, 100))]
     words += ["--fc-width", str(options.fc_width)] if options.fc_width else []
     words += ["--allow-download"] if options.allow_download else []
     with train.make_context("train", words) as context:
         call = TrainCall.parse(context)
-    from frcnn_cli.engine.lineage.compare import Contestant
-
     return Contestant(name, call.model, call.training, call.own)
 
 

@@ -18,6 +18,7 @@ from frcnn_cli.data.proposals.layouts import LAYOUT_HELP, LAYOUTS
 from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.proposals.shards import Shard
 from frcnn_cli.data.writers import WRITERS, Target
+from frcnn_cli.engine.compiling import warm_up
 from frcnn_cli.engine.detector import Detector, find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.runtimes import RUNTIMES
@@ -55,14 +56,18 @@ class ModelOptions:
     """Which model detects, and what runs it.
 
     Attributes:
-        weights: a checkpoint; None for the bundled one.
+        weights: a checkpoint, or what `frcnn export` made of one; None for the bundled one.
         runtime: a name of `RUNTIMES`.
         device: auto, cpu, cuda or cuda:N.
+        profile: whether the time of each part is taken.
     """
 
     weights: Path | None = setting(None, "A trained model.", metavar="CHECKPOINT", shown_default="the bundled one")
-    runtime: str = setting("torch", "What runs the model.", choices=RUNTIMES)
+    runtime: str = setting(
+        "auto", "What runs the model; auto is ONNX Runtime where there is an ONNX file of it.", choices=RUNTIMES
+    )
     device: str = setting("auto", "What to compute on: auto, cpu, cuda or cuda:N.", metavar="DEVICE")
+    profile: bool = setting(False, "Print where the time goes, beside the paper's own figures.")
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,12 @@ def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:
     for name, value in ((f"--{name.replace('_', '-')}", value) for name, value in given.items()):
         if value and not detector.engine.needs_proposals:
             raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
+    searches = detector.engine.needs_proposals and proposals.proposals is None
+    compilation = warm_up(detector.engine, proposal_source(proposals) if searches else None, err.print)
+    if compilation.seconds:
+        err.print(f"compiled in {compilation.seconds:.1f} s")
+    if model.profile:
+        detector.measure()
     return detector
 
 

@@ -132,7 +132,7 @@ def load_data(
     if len(parts) and not faults and not any(len(record.objects) for record in parts[0].dataset.records):
         faults.append(DataError(f"{parts[0].dataset.name}: nothing to learn from: no image has an object"))
     if faults:
-        raise DataError("\n".join(map(str, faults)))
+        raise DataError("\n".join(dict.fromkeys(map(str, faults))))  # two lists of one folder may lack the same
     for part in parts:
         data.report(part.dataset)
     return parts

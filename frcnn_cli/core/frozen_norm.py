@@ -57,11 +57,15 @@ class ScaledConv(nn.Module):
         self.same = conv.kernel_size if isinstance(conv, Conv2dSame) else None
         self._norm = (norm,)  # in a tuple: no child of this module
 
-    def forward(self, x: Tensor) -> Tensor:
+    def scaled(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the convolution that does both."""
         scale, shift = self._norm[0].scale_and_shift()
+        return self.weight * scale[:, None, None, None], shift
+
+    def forward(self, x: Tensor) -> Tensor:
         if self.same:
             x = pad_same(x, self.same, self.conv["stride"], self.conv["dilation"])
-        weight = self.weight * scale[:, None, None, None]
+        weight, shift = self.scaled()
         if self.depthwise:
             return depthwise_conv2d(x, weight, shift, self.conv["stride"], self.conv["padding"])
         return F.conv2d(x, weight, shift, **self.conv)

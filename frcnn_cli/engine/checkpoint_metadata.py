@@ -100,9 +100,9 @@ def _check_field(name: str, value: Any, hint: Any) -> None:
             _check_field(name, part, get_args(hint)[0])
         return
     kinds = get_args(hint) or (hint,)
-    if type(value) not in kinds:
+    if type(value) not in kinds and not (type(value) is int and float in kinds):
         raise TypeError(f"architecture: {name} is {type(value).__name__}")
-    if isinstance(value, float):
+    if float in kinds and value is not None:
         read_number(value)
     elif type(value) is int:
         read_count(value, least=0)

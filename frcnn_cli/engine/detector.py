@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from frcnn_cli.data.detections import Detections, ImageResult, Seconds
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals.npz import checked_proposals
 from frcnn_cli.engine.detection_config import DetectionConfig
-from frcnn_cli.engine.runtimes import RUNTIMES, Engine
+from frcnn_cli.engine.runtimes import RUNTIMES, EarlyEngine, Engine
 from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from frcnn_cli.engine.stopwatch import PROPOSALS, PartTimes
 from frcnn_cli.errors import DataError, MissingFile, UsageError, ran_out_of_memory
 from frcnn_cli.settings import build, flat
 
@@ -34,6 +36,7 @@ class Detector:
 
     Attributes:
         classes: names of the labels 1, 2, ...
+        times: of each part, where they are taken (`measure`).
 
     Examples:
         >>> from frcnn_cli import Detector
@@ -47,19 +50,28 @@ class Detector:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.times: PartTimes | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.engine.classes
 
+    def measure(self) -> PartTimes:
+        """Take the time of each part from now on; of an engine that does not tell, of what is not its own."""
+        self.times = PartTimes()
+        if hasattr(self.engine, "measure"):
+            self.engine.measure(self.times)
+        return self.times
+
     @classmethod
-    def load(cls, path: str | Path | None = None, device: str = "cpu", runtime: str = "torch") -> Detector:
+    def load(cls, path: str | Path | None = None, device: str = "cpu", runtime: str = "auto") -> Detector:
         """The detector in a file.
 
         Args:
-            path: a checkpoint; None for the model that comes with the package.
+            path: a checkpoint, or an ONNX file of `frcnn export`; None for the model that comes with the package.
             device: cpu, cuda, cuda:N, ..., or auto, which is CUDA where there is one.
-            runtime: a name of `RUNTIMES`.
+            runtime: a name of `RUNTIMES`; auto is ONNX Runtime where an ONNX file of the model lies beside it, and
+                torch where none does.
 
         Raises:
             UsageError: no such runtime, or no such device here.
@@ -82,6 +94,8 @@ class Detector:
         config: DetectionConfig | None = None,
         *,
         mode: str = "fast",
+        search_size: int = ProposalConfig.search_size,
+        smallest: int = ProposalConfig.smallest,
         **options: Any,
     ) -> Detections:
         """Detect objects.
@@ -92,6 +106,8 @@ class Detector:
                 does not propose its own.
             config: thresholds, and how closely to look.
             mode: of the search, a name of `SEARCHES`.
+            search_size: see `ProposalConfig`.
+            smallest: likewise.
             options: what to change of `config`, by the names of the options of `frcnn detect` with ``_`` for ``-``:
                 ``score=0.7, nms=0.5, max_detections=20, scales=(480, 688), flip_test=True``, ...
 
@@ -112,7 +128,7 @@ class Detector:
             height, width = image.shape[:2]
             proposals = checked_proposals(np.asarray(proposals, np.float32), width, height)
         elif self.engine.needs_proposals:
-            proposals = SearchSource(ProposalConfig(mode)).boxes(image)
+            proposals = SearchSource(ProposalConfig(mode, search_size=search_size, smallest=smallest)).boxes(image)
         return self.engine.detect(image, proposals, config).named(self.classes)
 
 
@@ -151,7 +167,7 @@ def detect_image(
     source: ProposalSource | None = None,
     config: DetectionConfig | None = None,
 ) -> ImageResult:
-    """Detect objects in an image, and take the time.
+    """Detect objects in an image, and take the time: of the proposals, and how much longer the detections took.
 
     Args:
         detector: the model.
@@ -167,18 +183,37 @@ def detect_image(
     if source is None and detector.engine.needs_proposals:
         source = SearchSource()
     engine, height, width = detector.engine, *image.shape[:2]
+    config = config or DetectionConfig()
     start = time.perf_counter()
-    boxes = source.boxes(image, image_id) if engine.needs_proposals else None
-    proposed = time.perf_counter()
     try:
-        found = engine.detect(image, boxes, config or DetectionConfig()).named(detector.classes)
+        found, proposing = _detect(engine, image, image_id, source, config)
     except Exception as error:
         if ran_out_of_memory(error):
             raise DataError(f"{path}: too large for the memory that is left, at these scales") from error
         raise
-    made = engine.needs_proposals and source.made
-    seconds = Seconds(proposed - start if made else None, time.perf_counter() - proposed)
-    return ImageResult(image_id, path, width, height, found, seconds)
+    seconds = time.perf_counter() - start
+    if proposing is not None and detector.times:
+        detector.times.add(PROPOSALS, proposing)
+    taken = Seconds(proposing, seconds - (proposing or 0.0))
+    return ImageResult(image_id, path, width, height, found.named(detector.classes), taken)
+
+
+def _detect(
+    engine: Engine, image: np.ndarray, image_id: str, source: ProposalSource | None, config: DetectionConfig
+) -> tuple[Detections, float | None]:
+    """Detections, and the seconds that making the proposals took; None where none were made."""
+    if not engine.needs_proposals:
+        return engine.detect(image, None, config), None
+    start = time.perf_counter()
+    if isinstance(engine, EarlyEngine) and source.made:
+        with ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(engine.look, image, config)
+            boxes = source.boxes(image, image_id)
+            seconds = time.perf_counter() - start
+            return looking.result().detect(boxes), seconds
+    boxes = source.boxes(image, image_id)
+    seconds = time.perf_counter() - start
+    return engine.detect(image, boxes, config), seconds if source.made else None
 
 
 def _changed(config: DetectionConfig, options: dict[str, Any]) -> DetectionConfig:

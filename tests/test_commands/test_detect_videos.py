@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 
 import av
+import moving
 import numpy as np
 import pytest
 
 from frcnn_cli.data.images import load_image
 from frcnn_cli.engine.detectors import DETECTORS
-from tests import moving
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +170,92 @@ def test_realtime_says_its_rate(detect, film, seen, tmp_path):
     sides = [config.short_side for _, _, config in seen]
     assert sides == sorted(sides)  # there is time, so that frames are looked at ever more closely
     assert sides[-1] > sides[0]
+
+
+@pytest.mark.parametrize("name", ["new\nline", "[red]x:smile:", "日本 語", "a" * 251, "%03d"])
+def test_any_name_of_a_video_and_an_image(detect, film, noise_image, tmp_path, name):
+    """255 bytes with the suffix are the most that file systems allow."""
+    video = tmp_path / "in" / f"{name}.mp4"
+    image = noise_image(f"in/{name}.png", 40, 30)
+    video.write_bytes(film.read_bytes())
+    out = tmp_path / "out"
+    writing = ("--save-dir", out, "--crop", out / "crops", "-o", out / "yolo", "--format", "yolo")
+    outcome = detect(video, image, "--every", 9, *writing)
+    assert outcome.code == 0, outcome.err
+    pictures = [path.name for path in out.iterdir() if path.is_file()]
+    assert sorted(pictures) == sorted([video.name, image.name])
+    assert len(decode(out / video.name)[0]) == 2
+    assert len(list((out / "crops" / "piece").rglob("*.*g"))) == 3
+    assert len(list((out / "yolo" / "labels").rglob("*.txt"))) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_no_text(detect, noise_image, tmp_path):
+    image = noise_image("in/undecodable-\udcff.png", 40, 30)
+    outcome = detect(
+        image, "--save-dir", tmp_path / "out", "--crop", tmp_path / "out", "-o", tmp_path / "out" / "a.csv"
+    )
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "out" / image.name).is_file()
+
+
+def test_no_class_leads_out_of_the_folder_of_crops(run_frcnn, noise_image, tmp_path, monkeypatch):
+    monkeypatch.setitem(DETECTORS, "light", moving.light_kind())
+    for number, name in enumerate(("../../out", "/etc", "..", "a/b", "n" * 300)):
+        weights = moving.save_light(tmp_path / f"{number}.safetensors", (name, "other"))
+        crops = tmp_path / "deep" / "crops"
+        outcome = run_frcnn("detect", noise_image("a.png", 40, 30), "--weights", weights, "--crop", crops / str(number))
+        assert outcome.code == 0, outcome.err
+        (piece,) = (crops / str(number)).rglob("*.png")
+        assert piece.parent.parent == crops / str(number)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"deep"}
+
+
+def test_a_crop_does_not_replace_an_image(detect, noise_image):
+    """Of crops of crops: a_1.png of a.png is where another image lies."""
+    image = noise_image("piece/a.png", 40, 30)
+    other = noise_image("piece/a_1.png", 40, 30)
+    before = other.read_bytes()
+    outcome = detect(image, other, "--crop", image.parent.parent)
+    assert outcome.code == 1
+    assert f"{other}: --crop would replace this image itself" in outcome.err
+    assert other.read_bytes() == before
+
+
+def test_ctrl_c_keeps_the_frames_that_are_done(run_frcnn, film, tmp_path, monkeypatch):
+    """The signal comes while the fourth frame is looked at."""
+    calls = []
+
+    def press(*call: object) -> None:
+        calls.append(call)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setitem(DETECTORS, "light", moving.light_kind(seen=press))
+    weights = moving.save_light(tmp_path / "light.safetensors")
+    writing = ("--save-dir", tmp_path, "-o", tmp_path / "found.json")
+    outcome = run_frcnn("detect", film, "--weights", weights, *writing, "--json")
+    assert outcome.code == 130
+    assert outcome.err.endswith("frcnn: interrupted with 0 images and 4 frames done\n")
+    assert len(json.loads(outcome.out)) == len(json.loads((tmp_path / "found.json").read_text())) == 4
+    assert len(decode(tmp_path / "film.mp4")[0]) == 4
+
+
+def test_a_full_disk_ends_the_work_and_leaves_whole_files(detect, film, full_disk, tmp_path):
+    assert detect(film, "--every", 9, "-o", tmp_path / "found.jsonl").code == 0
+    before = (tmp_path / "found.jsonl").read_bytes()
+    with full_disk(1_000):
+        outcome = detect(film, "-o", tmp_path / "found.jsonl")
+    assert outcome.code == 1
+    assert f"{tmp_path / 'found.jsonl'}: cannot be written" in outcome.err
+    assert (tmp_path / "found.jsonl").read_bytes() == before
+    with full_disk(2_000):  # stdout is a file, too, of less than that
+        outcome = detect(film, "--every", 5, "--save-dir", tmp_path / "pictures", "-o", tmp_path / "found.csv")
+    assert outcome.code == 1
+    assert "film.mp4: cannot be written" in outcome.err
+    assert len((tmp_path / "found.csv").read_text().splitlines()) == 3
+    assert not list((tmp_path / "pictures").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import ops
+from torchvision.models.feature_extraction import get_graph_node_names
 
 from frcnn_cli.core.roi_pool import RoIPool, memory, operator, roi_pool
 
@@ -238,3 +239,46 @@ def test_memory_has_the_shape_and_begins_at_a_vector(dtype):
         assert (tensor.shape, tensor.dtype) == (shape, dtype)
         assert tensor.is_contiguous()
     assert tensor.data_ptr() % 64 == 0
+
+
+# --- torch.fx
+
+
+class Pair(nn.Module):
+    """RoI pooling by the function, of features that a layer made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(20, 4, 1)
+
+    def forward(self, images: Tensor, boxes: Tensor) -> Tensor:
+        return roi_pool(self.conv(images), boxes, 3, 1 / 16) * 2
+
+
+def test_fx_traces_layer_and_function(maps, rois):
+    """A traced module has one node for RoI pooling, and computes the same."""
+    layer = torch.fx.symbolic_trace(RoIPool(3, 1 / 16))
+    assert torch.equal(layer(maps, rois), ops.roi_pool(maps, rois, 3, 1 / 16))
+    pair = Pair()
+    traced = torch.fx.symbolic_trace(pair)
+    assert torch.equal(traced(maps, rois), pair(maps, rois))
+    assert next(node.target for node in traced.graph.nodes if node.op == "call_function") is roi_pool
+    maps.requires_grad_()
+    traced(maps, rois).sum().backward()
+    assert maps.grad.abs().sum() > 0
+
+
+def test_torchvision_names_its_nodes():
+    """One for each input and one for the layer, in training as in evaluation."""
+    for names in get_graph_node_names(RoIPool(3, 1 / 16)):
+        assert len(names) == 3
+        assert names[-1] == "roi_pool"
+
+
+def test_fx_traces_a_list_of_boxes(maps, rois):
+    class Listed(nn.Module):
+        def forward(self, images: Tensor, first: Tensor, second: Tensor) -> Tensor:
+            return roi_pool(images, [first, second], 3, 1 / 16)
+
+    parts = [rois[rois[:, 0] == index, 1:] for index in (0, 1)]
+    assert torch.equal(torch.fx.symbolic_trace(Listed())(maps, *parts), ops.roi_pool(maps, parts, 3, 1 / 16))

@@ -69,7 +69,7 @@ def parse(*words: str) -> TrainCall:
 
 def test_on_the_command_line_and_in_the_file(tmp_path):
     for word, value in (("250", 250), ("10min", "10min")):
-        call = parse("--output", str(tmp_path / "run"), "--checkpoint-every", word)
+        call = parse("--output", str(tmp_path / "run"), "--checkpoint-every", word, "--iterations", "10")
         assert call.training.checkpoint_every == value
         path = Path(tmp_path / "config.toml")
         write_config(path, train.params, call.values())

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from frcnn_cli.core.roi_pool import cpu_kernels
+from frcnn_cli.core.roi_pool.arrays import STREAM_BYTES, WINDOWS_PAY
 from frcnn_cli.core.roi_pool.geometry import bin_edges_on_cpu
 from frcnn_cli.core.roi_pool.instructions import VECTOR_BYTES
 from frcnn_cli.core.roi_pool.memory import empty
@@ -24,12 +25,6 @@ _SLABS_BYTES = 2**22
 
 _SLAB_CELL_BYTES = 512
 """Channels of a cell in a slab: at most 128 of float32."""
-
-_STREAM_BYTES = 2**20
-"""Outputs from this size on are written past the cache."""
-
-_WINDOWS_PAY = 6
-"""Maxima of 2 x 2 windows are made if the bins have this many times as many cells as the map."""
 
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -63,7 +58,7 @@ def pool(
     lanes = VECTOR_BYTES // input.dtype.itemsize
     layers = 2 if argmax is None else 1
     shares, slabs = _slabs(channels, lanes, layers * height * width, bits.dtype)
-    stream = out.nbytes >= _STREAM_BYTES and channels % lanes == 0 and output.data_ptr() % VECTOR_BYTES == 0
+    stream = out.nbytes >= STREAM_BYTES and channels % lanes == 0 and output.data_ptr() % VECTOR_BYTES == 0
     by_cell = bits.permute(0, 2, 3, 1)
     fill = cpu_kernels.fill_from_cells if by_cell.is_contiguous() else cpu_kernels.fill_from_planes
     maps = (by_cell if by_cell.is_contiguous() else bits.contiguous()).numpy()
@@ -86,7 +81,7 @@ def pool(
 
     tasks = []
     for image, members in enumerate(_members(index, images)):
-        windows = argmax is None and cpu_kernels.cells_of_bins(ys, xs, members) > _WINDOWS_PAY * height * width
+        windows = argmax is None and cpu_kernels.cells_of_bins(ys, xs, members) > WINDOWS_PAY * height * width
         tasks += [(image, members, windows, begin, end) for begin, end in shares]
     run(pool_slab, tasks)
     return output, argmax

@@ -38,7 +38,8 @@ def cells_of_bins(ys, xs, members):
 
 @compiled
 def fill_from_cells(map_, begin, end, slab):
-    """Copy channels of a map [H, W, C] to a slab [H * W or more, C]; say whether there is a negative zero."""
+    """Copy channels of a map [H, W, C] to a slab [H * W or more, C]; say whether there is a negative zero (of uint8,
+    whether there is a 0)."""
     height, width, _ = map_.shape
     sign = np.iinfo(map_.dtype).min  # the bits of -0
     found = 0  # an integer: LLVM makes vectors of these, not of truth values

@@ -29,7 +29,8 @@ def bin_maximum(vectors: int, track: bool = False, stream: bool = False, decode:
     and writes the largest value above `lowest`, or `lowest`. The last y is moved back to y2 - step, the last x to
     x2 - step, so that cells which are maxima of step x step windows themselves cover just the bin.
 
-    - `lowest` gives the type: float32, float64, or int16 for half precision, whose bits are put in order (`cpu._keys`).
+    - `lowest` gives the type: float32, float64, uint8, or int16 for half precision, whose bits are put in order
+      (`cpu._keys`).
     - `cells` is an array [cells, channels]; cell (y, x) is number base + y * row + x.
     - `target` and `where` are C-contiguous arrays of any shape; channel 0 is their element number `at`.
 
@@ -52,6 +53,7 @@ def bin_maximum(vectors: int, track: bool = False, stream: bool = False, decode:
             output = codegen.make_array(target)(codegen, b, target_).data
             argmax = codegen.make_array(where)(codegen, b, where_).data
 
+            signed = getattr(lowest, "signed", True)
             lanes = VECTOR_BYTES * 8 // lowest.bitwidth
             values, places = ir.VectorType(start.type, lanes), ir.VectorType(_INT32, lanes)
             lowest_values, nowhere = _splat(b, start, values), _splat(b, ir.Constant(_INT32, -1), places)
@@ -75,14 +77,14 @@ def bin_maximum(vectors: int, track: bool = False, stream: bool = False, decode:
                             value = b.load(_vector_at(b, source.data, first, v, values))
                             value.align = 1
                             current = b.load(best[v])
-                            larger = _larger(b, value, current)
+                            larger = _larger(b, value, current, signed)
                             b.store(b.select(larger, value, current), best[v])
                             if track:
                                 b.store(b.select(larger, here, b.load(place[v])), place[v])
                 out = b.add(at, channel)
                 for v in range(vectors):
                     result = b.load(best[v])
-                    if decode and isinstance(lowest, types.Integer):
+                    if decode and lowest == types.int16:
                         result = _bits_of_key(b, result)
                     _write(b, result, _vector_at(b, output, out, v, values), stream)
                     if track:
@@ -136,10 +138,11 @@ def _at_most(b: ir.IRBuilder, value: ir.Value, limit: ir.Value) -> ir.Value:
     return b.select(b.icmp_signed("<", value, limit), value, limit)
 
 
-def _larger(b: ir.IRBuilder, value: ir.Value, current: ir.Value) -> ir.Value:
+def _larger(b: ir.IRBuilder, value: ir.Value, current: ir.Value, signed: bool) -> ir.Value:
     """Strictly larger, so that the first of equals stays; false for a NaN."""
-    compare = b.icmp_signed if isinstance(value.type.element, ir.IntType) else b.fcmp_ordered
-    return compare(">", value, current)
+    if not isinstance(value.type.element, ir.IntType):
+        return b.fcmp_ordered(">", value, current)
+    return (b.icmp_signed if signed else b.icmp_unsigned)(">", value, current)
 
 
 def _bits_of_key(b: ir.IRBuilder, key: ir.Value) -> ir.Value:

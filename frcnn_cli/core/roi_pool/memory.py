@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import mmap
 import weakref
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # arrays of NumPy are pooled without torch
+    import torch
+    from torch import Tensor
 
 LARGE = 2**20
 """Bytes from which on memory is kept; below, torch's own allocation is as fast."""
@@ -30,13 +33,26 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
     At most six blocks wait for use; all of them are given up as soon as none is right for a new tensor.
     """
-    size = math.prod(shape) * dtype.itemsize
+    import torch
+
+    owner = _large(math.prod(shape) * dtype.itemsize)
+    return torch.empty(shape, dtype=dtype) if owner is None else torch.from_numpy(owner).view(dtype).view(shape)
+
+
+def empty_array(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """The same for an array of NumPy."""
+    owner = _large(math.prod(shape) * np.dtype(dtype).itemsize)
+    return np.empty(shape, dtype) if owner is None else owner.view(dtype).reshape(shape)
+
+
+def _large(size: int) -> np.ndarray | None:
+    """So many bytes, uint8 [size], of memory that is kept; None where they are too few for that."""
     if size < LARGE or not hasattr(mmap, "MAP_PRIVATE"):  # Windows
-        return torch.empty(shape, dtype=dtype)
+        return None
     block = _take(size)
     owner = np.frombuffer(block, np.uint8, size)
     weakref.finalize(owner, _give_back, block).atexit = False
-    return torch.from_numpy(owner).view(dtype).view(shape)
+    return owner
 
 
 def _take(size: int) -> mmap.mmap:

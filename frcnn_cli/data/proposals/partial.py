@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,12 @@ from frcnn_cli.errors import DataError, MissingFile
 from frcnn_cli.files import atomic_write, read_text, reason
 
 _SETTINGS = "settings.json"
+
+LONGEST_NAME = 240
+"""Of a file, with room for its suffix: file systems take 255 bytes, and an id in CJK is three times as long here."""
+
+LONG = "%long-"
+"""Begins the name of a file whose image's id does not fit; no other begins so, as % is followed by digits there."""
 
 
 class PartialProposals:
@@ -59,7 +66,7 @@ class PartialProposals:
             names = os.listdir(self.folder)
         except OSError as error:
             raise DataError(f"{self.folder}: cannot be read ({reason(error)})") from error
-        return frozenset(unquote(name.removesuffix(".npz")) for name in names if name.endswith(".npz"))
+        return frozenset(self._id(name.removesuffix(".npz")) for name in names if name.endswith(".npz"))
 
     def is_stale(self, item: Item) -> bool:
         """Whether an image that is done has another file now, or its result cannot be read."""
@@ -115,7 +122,14 @@ class PartialProposals:
         return count
 
     def _file(self, image_id: str) -> Path:
-        return self.folder / f"{quote(image_id, safe='')}.npz"
+        name = quote(image_id, safe="")
+        if len(name) > LONGEST_NAME:
+            name = f"{LONG}{hashlib.sha256(image_id.encode(errors='surrogateescape')).hexdigest()}"
+        return self.folder / f"{name}.npz"
+
+    def _id(self, name: str) -> str:
+        """The inverse; of a long one, the file itself tells."""
+        return ProposalFile(self.folder / f"{name}.npz").ids[0] if name.startswith(LONG) else unquote(name)
 
     def _begun_with(self) -> Any:
         """Read the settings the folder was begun with; None if nothing was."""

@@ -31,7 +31,7 @@ class FasterOptions:
 
     Attributes:
         anchor_sizes: square roots of the anchors' areas; None for `core.rpn.anchors.SIZES`.
-        sampling: of anchors.
+        anchor_sampling: which of them to learn from.
         training_proposals: of an image, that its RoIs are drawn from.
     """
 
@@ -45,7 +45,7 @@ class FasterOptions:
         lasting=True,
         building=True,
     )
-    sampling: AnchorSampling = field(default_factory=AnchorSampling)
+    anchor_sampling: AnchorSampling = field(default_factory=AnchorSampling)
     training_proposals: int = setting(
         TRAINING.count, "The most proposals of an image that RoIs are drawn from.", table="detector", least=1
     )
@@ -97,7 +97,7 @@ class FasterRCNNLearner(FastRCNNLearner):
     def step_losses(self, run: Run, part: SceneBatch, device: torch.device, count: int) -> dict[str, Any]:
         import torch
 
-        from frcnn_cli.core.faster_rcnn import JointSampling, joint_losses
+        from frcnn_cli.core.joint_losses import JointSampling, joint_losses
 
         options: FasterOptions = run.options
         proposals = TRAINING.of(options.training_proposals)
@@ -107,7 +107,7 @@ class FasterRCNNLearner(FastRCNNLearner):
                 part.images.to(device, memory_format=torch.channels_last),
                 part.scenes,
                 [torch.Generator().manual_seed(seed) for seed in part.seeds],
-                JointSampling(run.config.sampling, options.sampling, proposals),
+                JointSampling(run.config.sampling, options.anchor_sampling, proposals),
                 run.target_mean,
                 run.target_std,
                 run.config.box_weight,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.proposals.stored import StoredProposals
@@ -19,12 +19,11 @@ from frcnn_cli.engine.distributed import ALONE
 from frcnn_cli.engine.learners import LEARNERS
 from frcnn_cli.engine.lineage.figures import FigureFile, Figures
 from frcnn_cli.engine.lineage.measure import compressed, measure
-from frcnn_cli.engine.model_config import ModelConfig
+from frcnn_cli.engine.lineage.options import Contestant
 from frcnn_cli.engine.run_files import MODEL_FILE
 from frcnn_cli.engine.run_folder import Observer
 from frcnn_cli.engine.staged.log import StageLog
 from frcnn_cli.engine.staged.options import StagedOptions
-from frcnn_cli.engine.training_config import TrainingConfig
 
 RCNN_NAME = "rcnn"
 """Its time is that of the convolutions, which a smaller fc6 and fc7 change little of: it is not measured with them."""
@@ -52,23 +51,6 @@ class FirstProposals(StoredProposals):
     def get(self, image_id: str, width: int, height: int) -> np.ndarray:
         """See `StoredProposals.get`."""
         return self.proposals.get(image_id, width, height)[: self.most]
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A detector that is to be trained and measured.
-
-    Attributes:
-        name: of `LEARNERS`.
-        model: what to build.
-        training: how it learns.
-        own: the options that only its kind has.
-    """
-
-    name: str
-    model: ModelConfig
-    training: TrainingConfig
-    own: Any
 
 
 @dataclass(frozen=True)
@@ -110,7 +92,7 @@ def compare(
         if contestant.name in file.figures:
             continue
         folder = file.folder / contestant.name
-        log = _train(contestant, learning, folder, observer(contestant.training.iterations), device)
+        log = train_contestant(contestant, learning, folder, observer(contestant.training.iterations), device)
         checkpoint = load_checkpoint(folder / MODEL_FILE)
         proposals = measuring.proposals if LEARNERS[contestant.name].needs_proposals else None
         test = measure(checkpoint, measuring.dataset, proposals, device)
@@ -122,15 +104,34 @@ def compare(
         file.add(Figures(contestant.name, stages, size, test, svd))
 
 
-def _train(
-    contestant: Contestant, learning: Material, folder: Path, observer: Observer, device: torch.device | str
+def train_contestant(
+    contestant: Contestant,
+    learning: Material,
+    folder: Path,
+    observer: Observer,
+    device: torch.device | str = "cpu",
+    prepare: Callable[[nn.Module], None] | None = None,
 ) -> StageLog:
-    """Train a detector from wherever its run is."""
+    """Train a detector from wherever its run is.
+
+    Args:
+        contestant: what and how.
+        learning: what from.
+        folder: of the run.
+        observer: hears of it.
+        device: to compute on.
+        prepare: changes the model before it learns, and again when a run goes on, such as what of it is frozen.
+
+    Returns:
+        What it has taken, by stage.
+    """
     learner, config, dataset = LEARNERS[contestant.name], contestant.training, learning.dataset
     proposals = learning.proposals if learner.needs_proposals else None
     folder.mkdir(parents=True, exist_ok=True)
     latest = latest_model(folder)
     start = first_model(contestant.model, config, dataset.classes, latest, contestant.own)
+    if prepare is not None:
+        prepare(start.model)
     notes = {"dataset": dataset.name, "images": len(dataset), "weights": contestant.model.weights}
     if latest is not None:
         run = resume_run(start, dataset, config, notes, folder)

@@ -15,7 +15,7 @@ SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
-class Test:
+class Trial:
     """A detector on the images to measure on.
 
     Attributes:
@@ -44,8 +44,8 @@ class Figures:
     detector: str
     stages: dict[str, dict[str, float]]
     bytes: int
-    test: Test
-    svd: Test | None = None
+    test: Trial
+    svd: Trial | None = None
 
     @property
     def training_cpu(self) -> float:
@@ -92,8 +92,8 @@ class FigureFile:
         try:
             for entry in _read(self.folder / FIGURES_FILE) or ():
                 svd = entry.pop("svd")
-                test = Test(**entry.pop("test"))
-                found = Figures(**entry, test=test, svd=Test(**svd) if svd else None)
+                test = Trial(**entry.pop("test"))
+                found = Figures(**entry, test=test, svd=Trial(**svd) if svd else None)
                 self.figures[found.detector] = found
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(

@@ -14,7 +14,7 @@ from frcnn_cli.engine.compression import Compression
 from frcnn_cli.engine.detection_config import EvaluationConfig
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
-from frcnn_cli.engine.lineage.figures import Test
+from frcnn_cli.engine.lineage.figures import Trial
 
 AS_THE_PAPER = EvaluationConfig(nms_threshold=0.3, box_voting=False, refine=0)
 """One look at each proposal, and each class's boxes by themselves."""
@@ -23,7 +23,7 @@ PARTS = (("fc6", 4), ("fc7", 16))
 """Of the singular values, what the paper keeps: 1,024 of VGG16's fc6 and 256 of its fc7, of 4,096 units each."""
 
 
-def measure(checkpoint: Checkpoint, dataset: Dataset, proposals: Proposals | None, device: torch.device | str) -> Test:
+def measure(checkpoint: Checkpoint, dataset: Dataset, proposals: Proposals | None, device: torch.device | str) -> Trial:
     """Detect in every image; the process does nothing else meanwhile.
 
     Raises:
@@ -40,7 +40,7 @@ def measure(checkpoint: Checkpoint, dataset: Dataset, proposals: Proposals | Non
             spent += time.process_time() - start
 
     evaluation = evaluate_dataset(detector, dataset, proposals, config=AS_THE_PAPER, track=counted)
-    return Test(evaluation.ap.mean_ap, evaluation.detection_seconds, spent / len(dataset))
+    return Trial(evaluation.ap.mean_ap, evaluation.detection_seconds, spent / len(dataset))
 
 
 def compressed(checkpoint: Checkpoint) -> Checkpoint:

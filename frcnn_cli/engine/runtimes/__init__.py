@@ -1,4 +1,4 @@
-"""What runs a model: torch, and whatever else there is a line for in `RUNTIMES`.
+"""What runs a model: torch, ONNX Runtime, and whatever else there is a line for in `RUNTIMES`.
 
 To add one takes a module with a function that opens a checkpoint, and that line; its name is then a value of
 ``--runtime``.
@@ -7,7 +7,7 @@ To add one takes a module with a function that opens a checkpoint, and that line
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,32 @@ class Engine(Protocol):
         """
 
 
+@runtime_checkable
+class EarlyEngine(Engine, Protocol):
+    """One that looks at an image before there are proposals, so that both are made at a time.
+
+    Attributes:
+        at_once: how many images it looks at together best, each in a thread of its own.
+    """
+
+    at_once: int
+
+    def look(self, image: np.ndarray, config: DetectionConfig) -> Look:
+        """Compute what needs no proposals.
+
+        Args:
+            image: uint8 RGB [H, W, 3].
+            config: how closely.
+        """
+
+
+class Look(Protocol):
+    """An image that was looked at."""
+
+    def detect(self, proposals: np.ndarray) -> Detections:
+        """See `Engine.detect`."""
+
+
 class Runtime(Protocol):
     """Opens a checkpoint."""
 
@@ -56,5 +82,12 @@ class Runtime(Protocol):
         """
 
 
-RUNTIMES: Table[Runtime] = Table("runtime", {"torch": "frcnn_cli.engine.runtimes.torch_engine:open_checkpoint"})
+RUNTIMES: Table[Runtime] = Table(
+    "runtime",
+    {
+        "auto": "frcnn_cli.engine.runtimes.auto:open_checkpoint",
+        "torch": "frcnn_cli.engine.runtimes.torch_engine:open_checkpoint",
+        "onnx": "frcnn_cli.engine.runtimes.onnx_engine:open_checkpoint",
+    },
+)
 """By the name of ``--runtime``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ from torch import nn
 
 from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.normalisation import Normalisation
+from frcnn_cli.core.roi_pool import RoIPool
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.engine.allocator import EVERY, give_back_freed_memory
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detectors import DETECTORS, FAST_RCNN
 from frcnn_cli.engine.devices import pick_device
+from frcnn_cli.engine.stopwatch import BACKBONE, HEAD, POOLING, PartTimes
 
 
 def open_checkpoint(path: Path, device: str) -> TorchEngine:
@@ -70,6 +73,19 @@ class TorchEngine:
             checkpoint.kind,
         )
 
+    def measure(self, times: PartTimes) -> None:
+        """Add the seconds of the network's parts to `times` from now on."""
+        for name, part in ((BACKBONE, "backbone"), (POOLING, "roi_pool"), (HEAD, "head")):
+            if isinstance(module := getattr(self.model, part, None), nn.Module):
+                _time(module, name, times)
+
+    def warm_up(self) -> None:
+        """Have numba compile what it has to."""
+        pooling = getattr(self.model, "roi_pool", None)
+        if isinstance(pooling, RoIPool) and self.device.type == "cpu":
+            with torch.inference_mode():
+                pooling(torch.zeros(1, 16, 8, 8).to(memory_format=torch.channels_last), torch.zeros(1, 5))
+
     def detect(self, image: np.ndarray, proposals: np.ndarray | None, config: DetectionConfig) -> Detections:
         """See `Engine.detect`."""
         if proposals is not None and len(proposals) == 0:
@@ -91,3 +107,10 @@ class TorchEngine:
             config.box_voting,
         )
         return Detections(*(part.numpy() for part in found))
+
+
+def _time(module: nn.Module, name: str, times: PartTimes) -> None:
+    """Take the time of a module's forward passes."""
+    began: list[float] = []
+    module.register_forward_pre_hook(lambda *_: began.append(time.perf_counter()))
+    module.register_forward_hook(lambda *_: times.add(name, time.perf_counter() - began.pop()))

@@ -58,7 +58,7 @@ class Backward:
 
 def go_back(subject: Subject) -> Backward:
     """The loss of two RoIs that share many maxima, and its gradient on the map."""
-    bins, scale = subject.model.roi_pool.output_size, subject.model.roi_pool.spatial_scale
+    bins, scale = subject.pool
     rois = subject.input_rois(subject.rois)
     _, maxima = operator.pool_argmax(subject.features, rois, bins, bins, scale)
     objects = subject.objects
@@ -143,10 +143,14 @@ def _parts(back: Backward, channel: int, cell: int) -> list[tuple[int, int, floa
 
 
 def _sum(back: Backward, channel: int, cell: int, width: int) -> str:
-    terms = latex_sum([gradient for _, _, gradient in _parts(back, channel, cell)], 5)
     x, y = cell % width, cell // width
-    total = latex_number(float(back.by_hand[channel, cell]), 5)
-    return rf"\frac{{\partial L}}{{\partial x_{{({x},{y})}}}}={terms}={total}"
+    parts = [gradient for _, _, gradient in _parts(back, channel, cell)]
+    power = int(np.floor(np.log10(max(map(abs, parts)))))
+    terms = latex_sum([gradient / 10.0**power for gradient in parts], 2)
+    total = latex_number(float(back.by_hand[channel, cell]) / 10.0**power, 2)
+    return (
+        rf"\frac{{\partial L}}{{\partial x_{{({x},{y})}}}}=({terms})\times 10^{{{power}}}={total}\times 10^{{{power}}}"
+    )
 
 
 def _terms(section: Section, back: Backward, channel: int, cell: int, width: int) -> str:
@@ -186,7 +190,7 @@ def _on_cells(section: Section, subject: Subject, back: Backward, channel: int, 
     """dL/dx around the two RoIs, with their windows and the shared cells."""
     height, width = subject.features.shape[2:]
     plane = back.autograd[channel].view(height, width).numpy()
-    scale = subject.model.roi_pool.spatial_scale
+    _, scale = subject.pool
     corners = subject.input_rois(subject.rois[list(back.pair)])[:, 1:] * scale
     x1, y1 = (int(c) for c in (corners[:, :2].amin(dim=0) - 1).clamp(min=0).floor())
     x2, y2 = (min(int(c) + 2, most) for c, most in zip(corners[:, 2:].amax(dim=0).ceil(), (width, height), strict=True))

@@ -1,0 +1,129 @@
+"""`frcnn export`: a checkpoint in, an ONNX file out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from frcnn_cli.commands.console import err, out, progress_bar
+from frcnn_cli.commands.fields import PATH, option_group
+from frcnn_cli.data.images import find_images, left_out, load_image
+from frcnn_cli.data.transforms import scale_image, scale_to
+from frcnn_cli.engine.detector import find_model
+from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from frcnn_cli.errors import UsageError
+from frcnn_cli.files import check_writable
+from frcnn_cli.replacing import check_replaced
+from frcnn_cli.settings import setting
+
+if TYPE_CHECKING:  # --help and a wrong call do not wait for torch
+    from frcnn_cli.engine.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """In which numbers.
+
+    Attributes:
+        int8: eight bits.
+        calibrate: photographs that show the range of each activation.
+        calibration_images: how many of them are looked at.
+        calibration_rois: of each.
+        force: replace what is there and not ours.
+    """
+
+    int8: bool = setting(False, "Weights and activations of eight bits: a quarter of the size, and faster.")
+    calibrate: Path | None = setting(
+        None, "Photographs such as the model will see; --int8 needs them.", metavar="FOLDER"
+    )
+    calibration_images: int = setting(
+        40, "How many of the photographs are looked at, evenly spaced.", metavar="N", least=1
+    )
+    calibration_rois: int = setting(300, "How many proposals of each are looked at.", metavar="N", least=1)
+    force: bool = setting(False, "Replace a file that is there already and was not written by this program.")
+
+
+@click.command()
+@click.argument("checkpoint", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, metavar="FILE.onnx", help="The exported model.")
+@option_group(ExportOptions, "options")
+def export(checkpoint: Path, output: Path, options: ExportOptions) -> None:
+    """Write a model as an ONNX file: an image and RoIs in, scores and boxes out.
+
+    `frcnn detect` and `frcnn eval` run the file without torch, if it is given as --weights, or lies beside its
+    checkpoint under the same name. ONNX.md in the package tells how other programs run it.
+
+    \b
+    frcnn export run/model.safetensors -o run/model.onnx
+    frcnn export run/model.safetensors -o run/model.onnx --int8 --calibrate photos
+    """
+    _check(output, options)
+    find_model(checkpoint)
+    photographs = _photographs(options)
+    check_writable(output)
+    check_replaced([output], options.force)
+    from frcnn_cli.engine.checkpoint import load_checkpoint
+    from frcnn_cli.engine.export.detector import export_checkpoint, save_model
+    from frcnn_cli.engine.export.metadata import digest
+
+    loaded = load_checkpoint(checkpoint)
+    try:
+        model = export_checkpoint(loaded, digest(checkpoint))
+        if options.int8:
+            from frcnn_cli.engine.export.quantisation import quantise
+
+            err.print(f"calibrating on {len(photographs)} photographs")
+            about = f"{len(photographs)} photographs of {options.calibrate.resolve().name}"
+            samples = _samples(photographs, loaded, options.calibration_rois)
+            model = quantise(model, samples, f"{about}, {options.calibration_rois} proposals each")
+    except UsageError as error:
+        raise UsageError(f"{checkpoint}: {error}") from error
+    save_model(output, model)
+    numbers = "eight bits" if options.int8 else "float32"
+    out.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB ({numbers}, {len(loaded.classes)} classes)")
+
+
+def _check(output: Path, options: ExportOptions) -> None:
+    """Refuse what cannot be.
+
+    Raises:
+        UsageError: a file of another suffix, --int8 without --calibrate or the other way round, or no package onnx.
+    """
+    if output.suffix != ".onnx":
+        raise UsageError(f"-o {output}: the name of an exported model ends in .onnx")
+    if options.int8 and options.calibrate is None:
+        raise UsageError("--int8 needs --calibrate FOLDER, photographs such as the model will see")
+    if options.calibrate is not None and not options.int8:
+        raise UsageError("--calibrate is for --int8: give both")
+    for name in ("onnx", *(["onnxruntime"] if options.int8 else [])):
+        if find_spec(name) is None:
+            raise UsageError(f"export needs the package {name}: pip install {name}")
+
+
+def _photographs(options: ExportOptions) -> Sequence[Path]:
+    """Those to calibrate on, evenly spaced among all of the folder. Raises what `find_images` raises."""
+    if options.calibrate is None:
+        return []
+    paths = find_images([options.calibrate])
+    for line in left_out([options.calibrate]):
+        err.print(line)
+    count = min(options.calibration_images, len(paths))
+    return [paths[i * len(paths) // count] for i in range(count)]
+
+
+def _samples(
+    photographs: Sequence[Path], checkpoint: Checkpoint, count: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each photograph at the model's size, and its best proposals there."""
+    source = SearchSource(ProposalConfig(max_proposals=count))
+    for path in progress_bar("calibrate")(photographs):
+        image = load_image(path)
+        height, width = image.shape[:2]
+        scaled, ratio = scale_image(image, scale_to(width, height, checkpoint.short_side, checkpoint.long_side))
+        yield scaled, source.boxes(image) * ratio

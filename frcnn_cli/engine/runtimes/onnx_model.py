@@ -1,0 +1,148 @@
+"""An exported model in two halves: ONNX Runtime looks at the image and answers for the RoIs, RoI pooling is ours.
+
+The file has the whole detector. Its graph is cut before and after RoI pooling, so that features are computed once for
+however many RoIs there are, while the proposals are still being made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from frcnn_cli.core.roi_pool.arrays import pool_array
+from frcnn_cli.engine.export.metadata import DELTAS, FEATURES, IMAGE, OPSET, POOLED, SCORES, OnnxAbout
+from frcnn_cli.engine.stopwatch import BACKBONE, HEAD, POOLING, PartTimes
+from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.files import read_bytes, reason
+
+if TYPE_CHECKING:  # who lacks one of the packages is told so
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
+
+
+class OnnxModel:
+    """The two halves, ready to run.
+
+    Args:
+        path: of an ONNX file that `frcnn export` wrote.
+        threads: that each half may use.
+
+    Attributes:
+        about: what the file says of itself.
+        times: where the seconds of each half are added.
+
+    Raises:
+        UsageError: onnx or onnxruntime is not installed.
+        DataError: not such a file, or of another version.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        model, self.about = _read(path)
+        self.threads = threads
+        self.times = PartTimes()
+        names = (FEATURES, POOLED)
+        if self.about.int8 is not None:
+            names = (self.about.int8.features, self.about.int8.pooled)
+        try:
+            self._backbone = _session(_backbone(model, names[0]), threads)
+            self._head = _session(_head(model, names[1]), threads)
+        except Exception as error:  # ONNX Runtime has a type for each of its codes
+            raise DataError(f"{path}: ONNX Runtime cannot run it ({reason(error)})") from error
+
+    def features(self, image: np.ndarray) -> np.ndarray:
+        """The map of uint8 RGB [H, W, 3], cell by cell: float32 or uint8 [h, w, C]."""
+        with self.times.part(BACKBONE):
+            (cells,) = self._backbone.run(None, {IMAGE: image})
+        return cells[0]
+
+    def pool(self, features: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """What the head reads, [K, P * P * C], of boxes [K, 4] in pixels of the image."""
+        with self.times.part(POOLING):
+            pooled = pool_array(features, boxes, self.about.roi_size, 1 / self.about.stride, self.threads)
+        return pooled.reshape(len(pooled), -1)
+
+    def answer(self, pooled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities float32 [K, 1 + C] and deltas float32 [K, C, 4], or [K, 1, 4] where all classes share one."""
+        with self.times.part(HEAD):
+            return tuple(self._head.run([SCORES, DELTAS], {self._head.get_inputs()[0].name: pooled}))
+
+
+def _read(path: Path) -> tuple[ModelProto, OnnxAbout]:
+    """The model of a file, and what it says of itself."""
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401 - to say at once that it is missing
+    except ImportError as error:
+        name = (error.name or "onnx").partition(".")[0]
+        raise UsageError(f"--runtime onnx: {name} is not installed; pip install {name}") from error
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_from_string(read_bytes(path))
+    except (DecodeError, ValueError) as error:
+        raise DataError(f"{path}: not an ONNX model, or a damaged one") from error
+    about = OnnxAbout.of({entry.key: entry.value for entry in model.metadata_props}, path)
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if opsets.get("") != OPSET:
+        raise DataError(f"{path}: opset {opsets.get('')} of ONNX; this program reads {OPSET}: export it anew")
+    return model, about
+
+
+def _session(model: ModelProto, threads: int) -> InferenceSession:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Threads that wait for work wait asleep: the other core has proposals to make.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _backbone(model: ModelProto, features: str) -> ModelProto:
+    """From the image to the features, cell by cell: [1, h, w, C]."""
+    from onnx import helper
+
+    node = helper.make_node("Transpose", [features], ["cells"], perm=[0, 2, 3, 1])
+    part = _cut(model, [features])
+    part.graph.node.append(node)
+    del part.graph.output[:]
+    part.graph.output.append(helper.make_empty_tensor_value_info("cells"))
+    return part
+
+
+def _head(model: ModelProto, pooled: str) -> ModelProto:
+    """From what was pooled to scores and deltas."""
+    from onnx import TensorProto, helper
+
+    kind = TensorProto.FLOAT if pooled == POOLED else TensorProto.UINT8
+    part = _cut(model, [SCORES, DELTAS], pooled)
+    part.graph.input.append(helper.make_tensor_value_info(pooled, kind, ["count", None]))
+    return part
+
+
+def _cut(model: ModelProto, outputs: list[str], given: str | None = None) -> ModelProto:
+    """The nodes that lead to some values, from the image or from a value that is given."""
+    import onnx
+    from onnx import helper
+
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    graph = part.graph
+    needed, nodes = set(outputs), []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output) and given not in node.output:
+            needed.update(node.input)
+            nodes.append(node)
+    for field, kept in (
+        (graph.node, nodes[::-1]),
+        (graph.initializer, [value for value in model.graph.initializer if value.name in needed]),
+        (graph.input, [value for value in model.graph.input if value.name in needed]),
+        (graph.output, [helper.make_empty_tensor_value_info(name) for name in outputs]),
+        (graph.value_info, []),
+    ):
+        del field[:]
+        field.extend(kept)
+    return part
