@@ -53,6 +53,9 @@ DATA = Path(__file__).parent.parent / "tests" / "data"
 PHOTOGRAPHS = 4
 """Of the repository's, for all commands."""
 
+HANGING = 600
+"""Seconds after which a command is taken for one that hangs."""
+
 ATTEMPTS = 8
 """Disturbances of a command, at most, before it is left in peace."""
 
@@ -182,8 +185,9 @@ def start(words: tuple[str, ...], out: Path, log: Path, file_size: int | None = 
 
 def finish(child: int, after: float | None, kill: tuple[int, bool] | None, log: Path) -> Ended:
     """Wait for a command, and disturb it by a signal after so many seconds."""
-    until = None if after is None else time.monotonic() + after
-    met = False
+    began = time.monotonic()
+    until = None if after is None else began + after
+    met, hangs = False, ""
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -191,8 +195,11 @@ def finish(child: int, after: float | None, kill: tuple[int, bool] | None, log: 
         if kill and until is not None and time.monotonic() >= until:
             (os.killpg if kill[1] else os.kill)(child, kill[0])
             met, until = True, None
+        if time.monotonic() - began > HANGING and not hangs:
+            hangs = f"Traceback: hangs for {HANGING} s\n"
+            os.killpg(child, signal.SIGKILL)
         time.sleep(0.005)
-    text = log.read_text(errors="replace") if log.exists() else ""
+    text = hangs + (log.read_text(errors="replace") if log.exists() else "")
     log.unlink(missing_ok=True)
     return Ended(os.waitstatus_to_exitcode(status), met, text, not group_ends(child))
 

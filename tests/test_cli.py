@@ -53,7 +53,7 @@ def test_no_command_shows_the_help(run_frcnn):
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (["find"], "no such command 'find'; there are propose, train, compress-svd, detect, eval, lineage, explain"),
+        (["find"], f"no such command 'find'; there are {', '.join(COMMANDS)}"),
         (["--nonsense"], "No such option"),
         (["detect"], "Missing argument 'IMAGE...'"),
         (["detect", "a.jpg", "--colour"], "No such option"),

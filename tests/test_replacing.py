@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from scipy.io import savemat
 
 from frcnn_cli.data.images import load_image, save_image
+from frcnn_cli.data.video_writer import write_video
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import writing_alone
 from frcnn_cli.replacing import is_ours
@@ -73,6 +75,17 @@ def test_a_picture_of_ours_is_known_and_another_is_not(noise_image, tmp_path, su
     assert not is_ours(other)
     save_image(tmp_path / f"ours{suffix}", load_image(other))
     assert is_ours(tmp_path / f"ours{suffix}")
+
+
+def test_a_video_of_ours_is_known_and_still_one(tmp_path):
+    path = tmp_path / "film.mp4"
+    with write_video(path, 5) as add:
+        for number in range(3):
+            add(np.full((32, 48, 3), 80 * number, np.uint8), number / 5)
+    assert is_ours(path)
+    frames = cv2.VideoCapture(str(path))
+    assert [frames.read()[0] for _ in range(4)] == [True, True, True, False]
+    frames.release()
 
 
 def test_save_dir_replaces_no_photograph(run_frcnn, tiny_voc, tiny_checkpoint, noise_image, tmp_path):

@@ -109,7 +109,7 @@ def parse_entries(words: tuple[str, ...], model: ModelOptions, proposals: Source
             raise UsageError(f"--{name} {value}: {own[0].word} of --compare has its own proposals; give one of the two")
     for entry in own:
         check_source(entry.proposals)
-    if model.weights and not own:
+    if words and model.weights and not own:
         raise UsageError(f"--weights {model.weights}: --compare names its checkpoints; add it to them")
     return entries
 

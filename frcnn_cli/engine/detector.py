@@ -94,6 +94,8 @@ class Detector:
         config: DetectionConfig | None = None,
         *,
         mode: str = "fast",
+        search_size: int = ProposalConfig.search_size,
+        smallest: int = ProposalConfig.smallest,
         **options: Any,
     ) -> Detections:
         """Detect objects.
@@ -104,6 +106,8 @@ class Detector:
                 does not propose its own.
             config: thresholds, and how closely to look.
             mode: of the search, a name of `SEARCHES`.
+            search_size: see `ProposalConfig`.
+            smallest: likewise.
             options: what to change of `config`, by the names of the options of `frcnn detect` with ``_`` for ``-``:
                 ``score=0.7, nms=0.5, max_detections=20, scales=(480, 688), flip_test=True``, ...
 
@@ -124,7 +128,7 @@ class Detector:
             height, width = image.shape[:2]
             proposals = checked_proposals(np.asarray(proposals, np.float32), width, height)
         elif self.engine.needs_proposals:
-            proposals = SearchSource(ProposalConfig(mode)).boxes(image)
+            proposals = SearchSource(ProposalConfig(mode, search_size=search_size, smallest=smallest)).boxes(image)
         return self.engine.detect(image, proposals, config).named(self.classes)
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing import active_children
 from multiprocessing.connection import wait
+from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.engine.batches import Batch
 from frcnn_cli.engine.children import begin_child, prepare_children
 from frcnn_cli.errors import DataError
+from frcnn_cli.files import reason
 
 
 def prepared_batches(batches: TorchDataset[Batch], start: int, stop: int, workers: int) -> Iterator[Batch | DataError]:
@@ -49,9 +52,31 @@ class _FaultsAsItems(TorchDataset):
 
     def __getitem__(self, number: int) -> Batch | DataError:
         try:
-            return self.batches[number]
+            batch = self.batches[number]
+            if get_worker_info() is not None:
+                _share(vars(batch).values())
+            return batch
         except DataError as error:
             return error
+
+
+def _share(parts: Iterable[Any]) -> None:
+    """Put the tensors where the parent can read them, which a thread would do later, and fail unheard.
+
+    Raises:
+        DataError: there is no room for them.
+    """
+    for part in parts:
+        if isinstance(part, (list, tuple)):
+            _share(part)
+        elif isinstance(part, Tensor):
+            try:
+                part.share_memory_()
+            except RuntimeError as error:
+                raise DataError(
+                    f"a batch finds no room in shared memory ({reason(error)}); is /dev/shm full? "
+                    "--loaders 0 does without"
+                ) from error
 
 
 def _begin_worker(worker: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from frcnn_cli.core.boxes import clip, flip
-from frcnn_cli.core.faster_rcnn import Scene
+from frcnn_cli.core.joint_losses import Scene
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.data.transforms import mirror, scale_image
 from frcnn_cli.engine.batches import TrainingBatches

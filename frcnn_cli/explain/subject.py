@@ -82,13 +82,20 @@ class Subject:
 
     @property
     def is_fast_rcnn(self) -> bool:
-        """Whether RoIs are pooled from one map and go through a head: what most sections are about."""
+        """Whether RoIs are pooled from one map and go through a head learned with it, as in Faster R-CNN too."""
         return isinstance(self.model, FastRCNN)
 
     @property
     def backbone(self) -> nn.Module | None:
         """The convolutions, where the model calls them so."""
         return getattr(self.model, "backbone", None)
+
+    @property
+    def pool(self) -> tuple[int, float]:
+        """P, and the cells of a pixel of the network's input; a kind without RoI pooling is shown the paper's 7 x 7."""
+        if self.is_fast_rcnn:
+            return self.model.roi_pool.output_size, self.model.roi_pool.spatial_scale
+        return 7, 1 / self.backbone.stride
 
     @cached_property
     def input(self) -> tuple[Tensor, Tensor]:

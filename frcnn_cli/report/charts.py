@@ -138,7 +138,7 @@ def stack(parts: Sequence[tuple[str, float, str]], total: float | None = None) -
     return tag("svg", shapes, class_="stack", viewBox="0 0 100 10", preserveAspectRatio="none", aria_hidden="true")
 
 
-def thinned(xs: np.ndarray, ys: np.ndarray, most: int = 120) -> tuple[np.ndarray, np.ndarray]:
+def thinned(xs: np.ndarray, ys: np.ndarray, most: int = 150) -> tuple[np.ndarray, np.ndarray]:
     """A curve's points, or as many of them as can be told apart: first and last always."""
     if len(xs) <= most:
         return xs, ys

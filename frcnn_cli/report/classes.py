@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frcnn_cli.metrics.average_precision import precision_recall
+from frcnn_cli.metrics.average_precision import Ranking, precision_recall
 from frcnn_cli.report.analysis import Analysis
 from frcnn_cli.report.charts import PERCENT, Axis, bar, dot, line, plot, steps, thinned
 from frcnn_cli.report.layout import section, table
@@ -80,12 +80,9 @@ def _precision_recall(analysis: Analysis) -> Markup:
     x, y = Axis("recall, %", PERCENT), Axis("precision, %", PERCENT)
     marks, dots = [], []
     for index, (name, ranking) in enumerate(zip(analysis.classes, analysis.rankings, strict=True)):
-        if not ranking.num_objects or not len(ranking.scores):
+        if not ranking.num_objects or not ranking.correct.any():
             continue
-        recall, precision = precision_recall(ranking.correct, ranking.num_objects)
-        envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        corners = np.append(np.flatnonzero(np.diff(envelope)), len(envelope) - 1)
-        xs, ys = thinned(recall[corners], envelope[corners])
+        xs, ys = _envelope(ranking)
         text = f"{name}: AP {percent(analysis.ap.ap[index])}"
         marks.append(tag("g", tag("title", text), steps(x, y, xs, ys), class_="curve", data_class=index + 1))
         best = analysis.thresholds[index]
@@ -102,6 +99,14 @@ def _precision_recall(analysis: Analysis) -> Markup:
     caption = tag("figcaption", "Precision over recall at IoU 0.5, the best at each recall or a higher one. ",
                   tag("span", id="curve-name"))  # fmt: skip
     return tag("figure", drawn, caption)
+
+
+def _envelope(ranking: Ranking) -> tuple[np.ndarray, np.ndarray]:
+    """The recalls where the best precision at that recall or a higher one falls, and what it is up to there."""
+    recall, precision = precision_recall(ranking.correct, ranking.num_objects)
+    best = np.maximum.accumulate(precision[::-1])[::-1][ranking.correct]
+    falls = np.append(np.flatnonzero(np.diff(best)), len(best) - 1)
+    return thinned(recall[ranking.correct][falls], best[falls])
 
 
 def _calibration(analysis: Analysis) -> Markup:

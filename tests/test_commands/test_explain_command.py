@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from frcnn_cli.core.normalisation import NORMALISATIONS
+from frcnn_cli.core.sppnet import SPPArchitecture, SPPNet
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from frcnn_cli.engine.detectors import DETECTORS, Kind, Scores
 from frcnn_cli.explain.sections import SECTIONS
@@ -96,10 +97,26 @@ def test_a_checkpoint_of_another_kind_is_explained_as_far_as_it_goes(run_frcnn, 
     assert outcome.code == 0, outcome.err
     text = page.read_text(encoding="utf-8")
     assert "dog 0.60" in text
-    explained = [
-        name for name in SECTIONS if 'class="note"' not in text.split(f'<section id="{name}">')[1].split("</section")[0]
-    ]
-    assert explained == ["proposing", "boxes", "time"]
+    assert explained(text) == ["proposing", "boxes", "time"]
+
+
+def explained(text: str) -> list[str]:
+    """The sections that are not told to be of another kind."""
+    parts = {name: text.split(f'<section id="{name}">')[1].split("</section")[0] for name in SECTIONS}
+    return [name for name, part in parts.items() if 'class="note"' not in part]
+
+
+def test_an_sppnet_has_a_map_and_layers_to_compress(run_frcnn, image, tmp_path):
+    architecture = SPPArchitecture("alexnet", 2, fc_width=16, pyramid=(2, 1))
+    state = SPPNet(architecture).state_dict()
+    weights, page = tmp_path / "spp.safetensors", tmp_path / "page.html"
+    norm = NORMALISATIONS["imagenet"]
+    save_checkpoint(weights, Checkpoint(architecture, ("cat", "dog"), norm, 96, 160, {}, state, "sppnet"))
+    outcome = run_frcnn("explain", image, "-o", page, "--weights", weights)
+    assert outcome.code == 0, outcome.err
+    text = page.read_text(encoding="utf-8")
+    assert explained(text) == [name for name in SECTIONS if name not in ("backward", "loss")]
+    assert "of the kind SPPnet, with the backbone alexnet" in text
 
 
 # --- faults

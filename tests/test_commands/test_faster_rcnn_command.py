@@ -101,7 +101,8 @@ def test_its_network_s_proposals_are_files_of_any_format(run_frcnn, learned, tin
         expected = propose(engine, image, 40)
         stored = file.get(file.ids[place], image.shape[1], image.shape[0])
         assert len(stored) == 40
-        np.testing.assert_allclose(stored, expected, atol=1e-3)
+        # fast-rcnn's .mat has whole pixels.
+        np.testing.assert_allclose(stored, expected, atol=1.0 if suffix == ".mat" else 1e-3)
     if suffix == ".npz":
         assert file.meta["mode"] == "network"
         assert file.meta["network"] == learned.name

@@ -13,16 +13,8 @@ import torch
 
 from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.boxes import iou
-from frcnn_cli.core.faster_rcnn import (
-    LOSSES,
-    TARGET_STD,
-    FasterArchitecture,
-    FasterRCNN,
-    JointLosses,
-    JointSampling,
-    Scene,
-    joint_losses,
-)
+from frcnn_cli.core.faster_rcnn import TARGET_STD, FasterArchitecture, FasterRCNN
+from frcnn_cli.core.joint_losses import LOSSES, JointLosses, JointSampling, Scene, joint_losses
 from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.rpn.anchors import RATIOS, SIZES
 from frcnn_cli.core.rpn.config import DETECTION, TRAINING, AnchorSampling

@@ -22,6 +22,8 @@ from frcnn_cli.metrics.coco import coco_summary
 from frcnn_cli.metrics.error_kinds import Kind
 from frcnn_cli.report.analysis import analyse
 from frcnn_cli.report.cases import worst_cases
+from frcnn_cli.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from frcnn_cli.report.classes import curves
 from frcnn_cli.report.page import POLICY, Origin, page, write_report
 from frcnn_cli.report.pictures import pictures_of
 
@@ -100,6 +102,38 @@ def test_figures_are_what_was_counted(measured, report, open_page):
     assert cell(opened, "#time", "backbone", 2) == f"{1000 * 0.225 * 0.1 / 0.225:.1f}"
     assert opened.errors() == []
     assert opened.requests() == []
+
+
+def test_the_area_under_a_curve_is_the_average_precision(measured):
+    """Of rankings with many false positives, some of them above, between and below the objects."""
+    random = np.random.default_rng(3)
+    dataset, _ = measured
+    boxes = np.array([(0, 0, 20, 20), (40, 0, 60, 20), (0, 50, 20, 70), (70, 50, 90, 70)], np.float32)
+    records, results = [], []
+    for place in range(60):
+        record = dataset.records[place % 6]
+        found = np.concatenate([boxes[random.random(4) < 0.7], np.tile([100.0, 0, 120, 20], (9, 1))])
+        scores, labels = random.random(len(found)), random.integers(1, 4, len(found))
+        records.append(
+            ImageRecord(str(place), record.path, 128, 96, Objects(boxes, np.array([1, 2, 2, 3]), np.zeros(4, bool)))
+        )
+        results.append(
+            ImageResult(str(place), record.path, 128, 96, Detections(found, scores, labels), Seconds(None, 0.1))
+        )
+    ap = evaluate([result.detections for result in results], [record.objects for record in records], 4)
+    many = Evaluation(ap, tuple(results), tuple([None] * 60))
+    drawn = str(curves(analyse(Dataset("many", CLASSES, tuple(records)), many, "voc")))
+    paths = dict(re.findall(r'<g class="curve" data-class="(\d)">.*?<path d="([^"]*)"', drawn))
+    assert sorted(paths) == ["1", "2", "3"]
+    for label, path in paths.items():
+        x, area, y = LEFT, 0.0, 0.0
+        for step, value in re.findall(r"([VH])([\d.]+)", path):
+            if step == "V":
+                y = HEIGHT - BOTTOM - float(value)
+            else:
+                area, x = area + y * (float(value) - x), float(value)
+        area /= (WIDTH - LEFT - RIGHT) * (HEIGHT - TOP - BOTTOM)
+        assert area == pytest.approx(ap.ap[int(label) - 1], abs=0.002)
 
 
 def test_what_users_wrote_is_shown_as_it_is(report, open_page):

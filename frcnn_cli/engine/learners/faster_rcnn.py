@@ -97,7 +97,7 @@ class FasterRCNNLearner(FastRCNNLearner):
     def step_losses(self, run: Run, part: SceneBatch, device: torch.device, count: int) -> dict[str, Any]:
         import torch
 
-        from frcnn_cli.core.faster_rcnn import JointSampling, joint_losses
+        from frcnn_cli.core.joint_losses import JointSampling, joint_losses
 
         options: FasterOptions = run.options
         proposals = TRAINING.of(options.training_proposals)

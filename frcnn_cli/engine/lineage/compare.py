@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.proposals.stored import StoredProposals
@@ -91,7 +92,7 @@ def compare(
         if contestant.name in file.figures:
             continue
         folder = file.folder / contestant.name
-        log = _train(contestant, learning, folder, observer(contestant.training.iterations), device)
+        log = train_contestant(contestant, learning, folder, observer(contestant.training.iterations), device)
         checkpoint = load_checkpoint(folder / MODEL_FILE)
         proposals = measuring.proposals if LEARNERS[contestant.name].needs_proposals else None
         test = measure(checkpoint, measuring.dataset, proposals, device)
@@ -103,15 +104,34 @@ def compare(
         file.add(Figures(contestant.name, stages, size, test, svd))
 
 
-def _train(
-    contestant: Contestant, learning: Material, folder: Path, observer: Observer, device: torch.device | str
+def train_contestant(
+    contestant: Contestant,
+    learning: Material,
+    folder: Path,
+    observer: Observer,
+    device: torch.device | str = "cpu",
+    prepare: Callable[[nn.Module], None] | None = None,
 ) -> StageLog:
-    """Train a detector from wherever its run is."""
+    """Train a detector from wherever its run is.
+
+    Args:
+        contestant: what and how.
+        learning: what from.
+        folder: of the run.
+        observer: hears of it.
+        device: to compute on.
+        prepare: changes the model before it learns, and again when a run goes on, such as what of it is frozen.
+
+    Returns:
+        What it has taken, by stage.
+    """
     learner, config, dataset = LEARNERS[contestant.name], contestant.training, learning.dataset
     proposals = learning.proposals if learner.needs_proposals else None
     folder.mkdir(parents=True, exist_ok=True)
     latest = latest_model(folder)
     start = first_model(contestant.model, config, dataset.classes, latest, contestant.own)
+    if prepare is not None:
+        prepare(start.model)
     notes = {"dataset": dataset.name, "images": len(dataset), "weights": contestant.model.weights}
     if latest is not None:
         run = resume_run(start, dataset, config, notes, folder)

@@ -27,7 +27,7 @@ class LineageOptions:
         images: to learn from; those of the list that are drawn.
         val_images: to measure on; likewise.
         iterations: mini-batches of 128 regions.
-        rcnn_iterations: those of R-CNN, each of which is 128 passes of the network; None for as many.
+        rcnn_iterations: those of R-CNN, each of which is 128 passes of the network.
         backbone: a name of `core.backbones`.
         backbone_weights: as for `ModelConfig`.
         allow_download: likewise.
@@ -45,20 +45,16 @@ class LineageOptions:
         shown_default="all",
         check=check_detectors,
     )
-    images: int = setting(500, "Images to learn from, drawn so that every class is shown.", least=1)
-    val_images: int = setting(200, "Images to measure on.", least=1)
+    images: int = setting(300, "Images to learn from, drawn so that every class is shown.", least=1)
+    val_images: int = setting(150, "Images to measure on.", least=1)
     iterations: int = setting(400, "Mini-batches of 128 regions that each detector learns from.", least=1)
-    rcnn_iterations: int | None = setting(
-        None, "Those of R-CNN, where each costs 128 passes.", least=1, shown_default="as many"
-    )
+    rcnn_iterations: int = setting(60, "Those of R-CNN, where each costs 128 passes.", least=1)
     backbone: str = setting(DEFAULT_BACKBONE, f"The network: {', '.join(BACKBONES)}, or a model name of timm.")
     backbone_weights: str = setting("imagenet", "Weights to start from.", metavar="imagenet|none|FILE")
     allow_download: bool = setting(False, "Fetch ImageNet's weights where they are not installed.")
     fc_width: int | None = setting(None, "Units of fc6 and of fc7.", least=1, shown_default="the backbone's")
     short_side: int = setting(480, "Pixels of an image's shorter side, in training and at test.", least=1)
-    crop: int | None = setting(
-        None, "Pixels of a side that R-CNN warps regions to.", least=32, shown_default="224; 227 for alexnet"
-    )
+    crop: int = setting(160, "Pixels of a side that R-CNN warps regions to; its papers' are 224 and 227.", least=33)
     threads: int = setting(1, "Threads to compute on.", least=1)
     seed: int = setting(0, "The seed of everything random, the choice of images included.", least=0)
 

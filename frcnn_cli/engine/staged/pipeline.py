@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -67,6 +67,10 @@ class Pipeline:
         interrupted: set when the run is to stop.
         device: to compute on.
         seed: of the SVMs.
+
+    Attributes:
+        store: of the features.
+        key: what the results of stages are marked with.
     """
 
     checkpoint: Checkpoint
@@ -80,6 +84,8 @@ class Pipeline:
     interrupted: Interruption
     device: torch.device | str = "cpu"
     seed: int = 0
+    store: FeatureStore = field(init=False)
+    key: str = field(init=False)
 
     def run(self) -> Checkpoint | None:
         """Do the stages of the plan.
@@ -99,11 +105,15 @@ class Pipeline:
         records = self.dataset.records
         self.store = FeatureStore(self.folder / FOLDER, records, key, data_key(records, self.proposals))
         self.key = f"{key} {self.store.about['data']} seed {self.seed}"
+        with_svms = self.options.classifier == "svm" and "svm" not in plan
+        if with_svms and "boxes" in plan and self._fitted_svms() is None:
+            raise UsageError(f"--stages {','.join(plan)}: the SVMs come before the boxes; name svm, too")
+        stages = {"features": self._features, "svm": self._svm, "boxes": self._boxes}
         for name in plan:
             if name != "features" and self.store.missing:
                 raise UsageError(f"--stages {','.join(plan)}: {name} needs features of all images; name features, too")
-            getattr(self, f"_{name}")()
-        return self._finished(plan)
+            stages[name]()
+        return self._finished()
 
     def _features(self) -> None:
         missing, images = self.store.missing, len(self.dataset)
@@ -136,7 +146,7 @@ class Pipeline:
 
     def _svm(self) -> None:
         path, key = self.folder / SVM_FILE, f"{self.key} C {self.options.svm_c}"
-        if _read(path, key) is not None:
+        if self._fitted_svms() is not None:
             self._tell_end("svm", False, f"{len(self.dataset.classes)} classes")
             return
         with self.log.timed("svm") as record:
@@ -169,14 +179,15 @@ class Pipeline:
             record["done"] = True
         self._tell_end("boxes", True, f"{len(self.dataset.classes)} classes")
 
-    def _finished(self, plan: Iterable[str]) -> Checkpoint | None:
-        """The detector of what the stages, now or earlier, have fitted."""
+    def _fitted_svms(self) -> dict[str, np.ndarray] | None:
+        return _read(self.folder / SVM_FILE, f"{self.key} C {self.options.svm_c}")
+
+    def _finished(self) -> Checkpoint | None:
+        """The detector of what the stages, now or earlier, have fitted; None without SVMs that it is to have."""
         state, architecture = dict(self.checkpoint.state), self.checkpoint.architecture
         if self.options.classifier == "svm":
-            svm = _read(self.folder / SVM_FILE, f"{self.key} C {self.options.svm_c}")
+            svm = self._fitted_svms()
             if svm is None:
-                if "boxes" in plan:
-                    raise UsageError("--stages boxes: the SVMs come before the boxes; name svm, too")
                 return None
             weights, offsets = torch.from_numpy(svm["weight"]), torch.from_numpy(svm["bias"])
             state["head.cls_score.weight"] = torch.cat((weights.new_zeros(1, weights.shape[1]), weights))

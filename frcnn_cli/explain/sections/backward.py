@@ -58,7 +58,7 @@ class Backward:
 
 def go_back(subject: Subject) -> Backward:
     """The loss of two RoIs that share many maxima, and its gradient on the map."""
-    bins, scale = subject.model.roi_pool.output_size, subject.model.roi_pool.spatial_scale
+    bins, scale = subject.pool
     rois = subject.input_rois(subject.rois)
     _, maxima = operator.pool_argmax(subject.features, rois, bins, bins, scale)
     objects = subject.objects
@@ -190,7 +190,7 @@ def _on_cells(section: Section, subject: Subject, back: Backward, channel: int, 
     """dL/dx around the two RoIs, with their windows and the shared cells."""
     height, width = subject.features.shape[2:]
     plane = back.autograd[channel].view(height, width).numpy()
-    scale = subject.model.roi_pool.spatial_scale
+    _, scale = subject.pool
     corners = subject.input_rois(subject.rois[list(back.pair)])[:, 1:] * scale
     x1, y1 = (int(c) for c in (corners[:, :2].amin(dim=0) - 1).clamp(min=0).floor())
     x2, y2 = (min(int(c) + 2, most) for c, most in zip(corners[:, 2:].amax(dim=0).ceil(), (width, height), strict=True))

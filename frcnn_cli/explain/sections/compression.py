@@ -69,8 +69,7 @@ def layer_of(name: str, module: nn.Module) -> Layer:
 
 
 def applies(subject: Subject) -> bool:
-    names = DETECTORS[subject.checkpoint.kind].compressible
-    return subject.is_fast_rcnn and bool(names)
+    return bool(DETECTORS[subject.checkpoint.kind].compressible)
 
 
 def write(section: Section, subject: Subject) -> None:
@@ -88,10 +87,12 @@ def write(section: Section, subject: Subject) -> None:
     labels = [", ".join(f"{layer.name}: t = {layer.rank(share)}" for layer in layers) for share in SHARES]
     section.slider(RANK, "rank", labels, START)
     section.add(section.states(RANK, [_parameters(section, layers, share) for share in SHARES], START))
-    scores = scores_at(subject, layers)
-    section.figure(
-        [section.states(RANK, [str(_scores(section, subject, scores, i)) for i in range(len(SHARES))], START)], "scores"
-    )
+    if subject.is_fast_rcnn:
+        scores = scores_at(subject, layers)
+        section.figure(
+            [section.states(RANK, [str(_scores(section, subject, scores, i)) for i in range(len(SHARES))], START)],
+            "scores",
+        )
     pays = "; ".join(f"{layer.name}: {layer.shape[0] * layer.shape[1] / sum(layer.shape):,.0f}" for layer in layers)
     section.say("pays", ranks=pays)
     section.computed_by(decompose, energy, compress)
@@ -100,12 +101,11 @@ def write(section: Section, subject: Subject) -> None:
 def scores_at(subject: Subject, layers: list[Layer]) -> Tensor:
     """Probabilities of the RoIs at each of the ranks, Tensor[ranks, R, 1 + C]."""
     head = subject.model.head
-    pool = subject.model.roi_pool
     own = {layer.name: getattr(head, layer.name) for layer in layers}
     found = []
     try:
         with torch.no_grad():
-            pooled = roi_pool(subject.features, subject.input_rois(subject.rois), pool.output_size, pool.spatial_scale)
+            pooled = roi_pool(subject.features, subject.input_rois(subject.rois), *subject.pool)
             for share in SHARES:
                 for layer in layers:
                     setattr(head, layer.name, compress(layer.linear, layer.rank(share), layer.decomposition))

@@ -16,6 +16,7 @@ from frcnn_cli.explain.section import Section, number
 from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg
 
+LARGEST_EXPONENT = 100.0
 DIFFERENCE = "t \N{MINUS SIGN} v"
 LAMBDAS, START = (0.0, 0.5, 1.0, 2.0), 2
 """The reader begins with the paper's, 1."""
@@ -138,8 +139,10 @@ def _classification(section: Section, subject: Subject, example: Example, name: 
         for c in shown
     ]
     section.figure([bars(rows, section.text("softmax_alt"))], "softmax", classes=len(z))
-    exponential = float(torch.exp(z[example.label].double()))
-    total = float(torch.exp(z.double()).sum())
+    # Both sides of the fraction times e^-m leave it as it is, where e^z would be too large a number to write.
+    m = float(z.max()) if float(z.max()) > LARGEST_EXPONENT else 0.0
+    exponential = float(torch.exp(z[example.label].double() - m))
+    total = float(torch.exp(z.double() - m).sum())
     section.formula("softmax", rf"p_u=\frac{{e^{{{latex_number(float(z[example.label]))}}}}}{{\sum_c e^{{z_c}}}}="
                                rf"\frac{{{latex_number(exponential)}}}{{{latex_number(total)}}}="
                                rf"{latex_number(float(p[example.label]), 4)}")  # fmt: skip

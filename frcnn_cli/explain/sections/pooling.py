@@ -51,9 +51,8 @@ class Pooled:
 
 def pooled_rois(subject: Subject) -> list[Pooled]:
     """Each of the RoIs that the reader chooses among."""
-    features, bins = subject.features, subject.model.roi_pool.output_size
+    features, (bins, scale) = subject.features, subject.pool
     rois = subject.input_rois(subject.rois)
-    scale = subject.model.roi_pool.spatial_scale
     values, maxima = operator.pool_argmax(features, rois, bins, bins, scale)
     _, ys, xs = bin_edges(rois, bins, bins, 1, *features.shape[2:], scale)
     corners = (rois[:, 1:] * scale).tolist()
@@ -61,11 +60,11 @@ def pooled_rois(subject: Subject) -> list[Pooled]:
 
 
 def applies(subject: Subject) -> bool:
-    return subject.is_fast_rcnn
+    return subject.backbone is not None
 
 
 def write(section: Section, subject: Subject) -> None:
-    stride, bins = subject.backbone.stride, subject.model.roi_pool.output_size
+    stride, bins = subject.backbone.stride, subject.pool[0]
     channels, rows, columns = subject.features.shape[1:]
     rois = pooled_rois(subject)
     boxes = (subject.rois * subject.input[1]).tolist()

@@ -56,8 +56,7 @@ def receptive_field(subject: Subject) -> Field:
     areas = (subject.rois[:, 2:] - subject.rois[:, :2]).prod(dim=1)
     roi = subject.input_rois(subject.rois[areas.argmin()][None])
     pixels = subject.input[0][None].clone().requires_grad_()
-    pool = subject.model.roi_pool
-    pooled = roi_pool(subject.backbone(pixels), roi, pool.output_size, pool.spatial_scale)
+    pooled = roi_pool(subject.backbone(pixels), roi, *subject.pool)
     (gradient,) = torch.autograd.grad(pooled.sum(), pixels)
     strength = gradient[0].abs().sum(dim=0).numpy()
     ys, xs = strength.nonzero()
@@ -68,7 +67,7 @@ def receptive_field(subject: Subject) -> Field:
 
 
 def applies(subject: Subject) -> bool:
-    return subject.is_fast_rcnn
+    return subject.backbone is not None
 
 
 def write(section: Section, subject: Subject) -> None:
