@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from frcnn_cli.data.images import load_image
+from frcnn_cli.drawing import fonts
 from frcnn_cli.engine.detectors import DETECTORS
 
 
@@ -210,6 +211,21 @@ def test_no_class_leads_out_of_the_folder_of_crops(run_frcnn, noise_image, tmp_p
         (piece,) = (crops / str(number)).rglob("*.png")
         assert piece.parent.parent == crops / str(number)
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"deep"}
+
+
+def test_characters_that_no_font_has_are_said_once(run_frcnn, noise_image, tmp_path, monkeypatch):
+    monkeypatch.setitem(DETECTORS, "light", moving.light_kind())
+    monkeypatch.setattr(fonts, "system_fonts", lambda: ())
+    fonts._best.cache_clear()
+    weights = moving.save_light(tmp_path / "light.safetensors", ("猫", "кот"))
+    call = ("detect", noise_image("a.png", 40, 30), noise_image("b.png", 40, 30), "--weights", weights)
+    drawn = run_frcnn(*call, "--save-dir", tmp_path / "out")
+    assert drawn.err.count("no font here has 猫; --font FILE names one that does") == 1
+    assert "猫" in drawn.out
+    assert "no font" not in run_frcnn(*call).err
+    fonts._best.cache_clear()
+    gone = run_frcnn(*call, "--font", tmp_path / "gone.ttf")
+    assert (gone.code, gone.err) == (1, f"frcnn: {tmp_path / 'gone.ttf'}: no such file\n")
 
 
 def test_a_crop_does_not_replace_an_image(detect, noise_image):
