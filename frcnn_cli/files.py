@@ -33,6 +33,9 @@ _BYTE_ORDER_MARKS = (
 LONGEST_NAME = 255
 """Bytes of the name of a file."""
 
+_FORBIDDEN = re.compile(r'[\\:*?"<>|\x00-\x1f]' if os.name == "nt" else "\x00")
+"""In the name of a file, on this system."""
+
 
 def reason(error: BaseException) -> str:
     """What went wrong in one lower-case phrase, without the path that ``str(error)`` repeats."""
@@ -190,7 +193,7 @@ def inside(folder: Path, name: str, ending: str = "") -> Path:
         name: with ``/`` between its parts.
         ending: what is added to the name, such as ``.txt``.
     """
-    parts = [re.sub(r'[\\:*?"<>|\x00]', "_", part) for part in name.split("/") if part not in ("", ".")]
+    parts = [_FORBIDDEN.sub("_", part) for part in name.split("/") if part not in ("", ".")]
     parts = ["_" if part == ".." else part for part in parts] or ["_"]
     last = parts.pop()
     return folder.joinpath(*(_cut(part, "") for part in parts), _cut(last, ending))

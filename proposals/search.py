@@ -52,7 +52,7 @@ def selective_search(
         max_proposals: the most boxes to return.
         seed: of the random part of the ranks; the same seed gives the same boxes, whatever the number of threads.
         search_size: images of more pixels than search_size x 3/4 search_size are shrunk to as many first, and none is
-            enlarged. A larger one finds smaller objects; the time grows with its square.
+            enlarged. A larger one finds smaller objects; the time grows with its square and more.
         smallest: the shortest side of a box, in pixels of an image of that size; of a smaller image, in proportion.
         method: who makes the starting regions: ``numba`` is this package, ``skimage`` is scikit-image, several times
             slower, to compare.

@@ -1,6 +1,6 @@
 """Draw what `frcnn explain` makes: two pages as a browser shows them, one at a desk and one on a phone.
 
-    python scripts/draw_explain.py scripts/figures/explain.png
+    python scripts/draw_explain.py scripts/figures/explain.jpg
 
 Needs Chromium and its driver, and selenium (`pip install -e '.[dev]'`).
 """
@@ -14,9 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+import numpy as np
 from PIL import Image
 from selenium import webdriver
 
+from frcnn_cli.data.images import save_image
 from frcnn_cli.engine.detector import BUNDLED_MODEL
 from frcnn_cli.explain.page import explain
 
@@ -46,7 +48,7 @@ def main(output: Path) -> None:
     for picture in pictures:
         together.paste(picture, (left, 0))
         left += picture.width + GAP
-    together.quantize(256, dither=Image.Dither.NONE).save(output, optimize=True)
+    save_image(output, np.asarray(together))
 
 
 def open_browser() -> webdriver.Chrome:

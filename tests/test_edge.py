@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -179,7 +181,23 @@ def test_libraries_are_kept_quiet_in_a_program_and_its_children(tmp_path):
 # What schedulers and closed terminals send.
 
 
-def start(folder: Path, *arguments: object) -> subprocess.Popen:
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen]]:
+    """`start(folder, "eval", ...)`: the program, which is ended with all its children when the test is over."""
+    processes: list[subprocess.Popen] = []
+
+    def run(folder: Path, *arguments: object) -> subprocess.Popen:
+        processes.append(begin(folder, *arguments))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        with suppress(ProcessLookupError, PermissionError):  # macOS has the latter for groups of dead ones
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def begin(folder: Path, *arguments: object) -> subprocess.Popen:
     """The program in a group of its own, which hears of the signals that whatever started the tests may ignore."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
@@ -198,7 +216,7 @@ def start(folder: Path, *arguments: object) -> subprocess.Popen:
             signal.signal(number, handler)
 
 
-def wait_for(condition, seconds: float = 120) -> None:
+def wait_for(condition, seconds: float = 600) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -214,11 +232,11 @@ def group_of(process: subprocess.Popen) -> list[str]:
 
 @pytest.fixture(scope="module")
 def many_images(tiny_voc, tmp_path_factory) -> Path:
-    """A data set of 400 small images."""
+    """A data set of 200 small images."""
     root = tmp_path_factory.mktemp("many")
     for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / name).mkdir(parents=True)
-    ids = [f"{number:03}" for number in range(400)]
+    ids = [f"{number:03}" for number in range(200)]
     for number in ids:
         os.link(tiny_voc / "JPEGImages" / "cow.jpg", root / "JPEGImages" / f"{number}.jpg")
         os.link(tiny_voc / "Annotations" / "cow.xml", root / "Annotations" / f"{number}.xml")
@@ -226,16 +244,16 @@ def many_images(tiny_voc, tmp_path_factory) -> Path:
     return root
 
 
-def test_workers_end_with_a_parent_that_is_killed(many_images, tmp_path):
+def test_workers_end_with_a_parent_that_is_killed(start, many_images, tmp_path):
     process = start(tmp_path, "propose", "--voc", many_images, "--split", "test", "-o", "p.npz", "--workers", 2)
     wait_for(lambda: len(list(tmp_path.glob("p.npz.partial/*.npz"))) >= 2)
     assert len(group_of(process)) >= 3
     process.kill()
     process.wait()
-    wait_for(lambda: not group_of(process), 10)
+    wait_for(lambda: not group_of(process), 60)
 
 
-def test_loaders_end_with_a_parent_that_is_killed(tiny_voc, tiny_proposals_path, tmp_path):
+def test_loaders_end_with_a_parent_that_is_killed(start, tiny_voc, tiny_proposals_path, tmp_path):
     process = start(
         tmp_path, "train", "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--output", "run", "--loaders", 2,
         "--backbone", "alexnet", "--backbone-weights", "none", "--fc-width", 16, "--roi-size", 2, "--short-side", 64,
@@ -246,11 +264,11 @@ def test_loaders_end_with_a_parent_that_is_killed(tiny_voc, tiny_proposals_path,
     assert len(group_of(process)) >= 3
     process.kill()
     process.wait()
-    wait_for(lambda: not group_of(process), 10)
+    wait_for(lambda: not group_of(process), 60)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-def test_eval_that_is_stopped_leaves_what_is_whole(many_images, tiny_checkpoint, tmp_path, number, code):
+def test_eval_that_is_stopped_leaves_what_is_whole(start, many_images, tiny_checkpoint, tmp_path, number, code):
     output = tmp_path / "found.json"
     output.write_text("[]")
     process = start(
@@ -259,26 +277,26 @@ def test_eval_that_is_stopped_leaves_what_is_whole(many_images, tiny_checkpoint,
     wait_for(lambda: list(tmp_path.glob(".found.json.*")))
     time.sleep(0.3)
     process.send_signal(number)
-    assert process.wait(60) == code
+    assert process.wait(300) == code
     said = (tmp_path / "err").read_text()
     assert re.fullmatch(
-        r"frcnn: interrupted with \d+ of 400 images done; nothing is written; the same command begins anew\n", said
+        r"frcnn: interrupted with \d+ of 200 images done; nothing is written; the same command begins anew\n", said
     )
     assert output.read_text() == "[]"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["err", "found.json"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_propose_that_is_stopped_goes_on(many_images, tmp_path, number):
+def test_propose_that_is_stopped_goes_on(start, many_images, tmp_path, number):
     call = ("propose", "--voc", many_images, "--split", "test", "-o", "p.npz", "--workers", 2, "--mode", "single")
     process = start(tmp_path, *call)
     wait_for(lambda: len(list(tmp_path.glob("p.npz.partial/*.npz"))) >= 2)
     os.killpg(process.pid, number)
-    assert process.wait(60) == 128 + number
+    assert process.wait(300) == 128 + number
     said = (tmp_path / "err").read_text()
     done = re.fullmatch(
-        r"frcnn: interrupted with (\d+) of 400 images done; the same command goes on from there\n", said
+        r"frcnn: interrupted with (\d+) of 200 images done; the same command goes on from there\n", said
     )
     assert done, said
-    assert len(list(tmp_path.glob("p.npz.partial/*.npz"))) == int(done[1]) < 400
-    wait_for(lambda: not group_of(process), 10)
+    assert len(list(tmp_path.glob("p.npz.partial/*.npz"))) == int(done[1]) < 200
+    wait_for(lambda: not group_of(process), 60)

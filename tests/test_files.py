@@ -97,7 +97,7 @@ def test_what_is_no_text(tmp_path):
         ("a/../../b", "a/_/_/b.txt"),
         ("..", "_.txt"),
         ("", "_.txt"),
-        ("C:\\a", "C__a.txt"),
+        ("a\0b", "a_b.txt"),
         ("日" * 100, "日" * 83 + ".txt"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -34,9 +34,12 @@ err = PlainConsole(stderr=True, **_AS_IT_IS)
 @contextmanager
 def above_bars() -> Iterator[None]:
     """Print in the block without disturbing a bar on the same terminal."""
+    if not err.is_terminal:
+        yield
+        return
     from tqdm import tqdm
 
-    with tqdm.external_write_mode() if err.is_terminal else nullcontext():
+    with tqdm.external_write_mode():
         yield
 
 

@@ -19,6 +19,7 @@ from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.errors import UsageError
 from frcnn_cli.files import check_writable
+from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import setting
 
 if TYPE_CHECKING:  # --help and a wrong call do not wait for torch
@@ -34,6 +35,7 @@ class ExportOptions:
         calibrate: photographs that show the range of each activation.
         calibration_images: how many of them are looked at.
         calibration_rois: of each.
+        force: replace what is there and not ours.
     """
 
     int8: bool = setting(False, "Weights and activations of eight bits: a quarter of the size, and faster.")
@@ -44,6 +46,7 @@ class ExportOptions:
         40, "How many of the photographs are looked at, evenly spaced.", metavar="N", least=1
     )
     calibration_rois: int = setting(300, "How many proposals of each are looked at.", metavar="N", least=1)
+    force: bool = setting(False, "Replace a file that is there already and was not written by this program.")
 
 
 @click.command()
@@ -64,6 +67,7 @@ def export(checkpoint: Path, output: Path, options: ExportOptions) -> None:
     find_model(checkpoint)
     photographs = _photographs(options)
     check_writable(output)
+    check_replaced([output], options.force)
     from frcnn_cli.engine.checkpoint import load_checkpoint
     from frcnn_cli.engine.export.detector import export_checkpoint, save_model
     from frcnn_cli.engine.export.metadata import digest

@@ -37,7 +37,7 @@ def look_again(
         The boxes of both looks Tensor[K + M, 4], M <= count, their probabilities and their deltas.
     """
     likelihood, label = probabilities[:, 1:].max(dim=1)
-    chosen = likelihood.topk(min(count, len(boxes))).indices
+    chosen = likelihood.sort(descending=True, stable=True).indices[:count]  # of equals the first, on every runtime
     moved = clip(decode(boxes[chosen], deltas[chosen, label[chosen]]), *image_size)
     moved = moved[((moved[:, 2:] - moved[:, :2]) > 0).all(dim=1)]  # one that left the image clips to nothing
     again = (moved, *score(moved))

@@ -94,6 +94,8 @@ class Detector:
         config: DetectionConfig | None = None,
         *,
         mode: str = "fast",
+        search_size: int = ProposalConfig.search_size,
+        smallest: int = ProposalConfig.smallest,
         **options: Any,
     ) -> Detections:
         """Detect objects.
@@ -104,6 +106,8 @@ class Detector:
                 does not propose its own.
             config: thresholds, and how closely to look.
             mode: of the search, a name of `SEARCHES`.
+            search_size: see `ProposalConfig`.
+            smallest: likewise.
             options: what to change of `config`, by the names of the options of `frcnn detect` with ``_`` for ``-``:
                 ``score=0.7, nms=0.5, max_detections=20, scales=(480, 688), flip_test=True``, ...
 
@@ -123,9 +127,11 @@ class Detector:
         if proposals is not None:
             height, width = image.shape[:2]
             proposals = checked_proposals(np.asarray(proposals, np.float32), width, height)
-        elif self.engine.needs_proposals:
-            proposals = SearchSource(ProposalConfig(mode)).boxes(image)
-        return self.engine.detect(image, proposals, config).named(self.classes)
+            return self.engine.detect(image, proposals, config).named(self.classes)
+        search = ProposalConfig(mode, search_size=search_size, smallest=smallest)
+        source = SearchSource(search) if self.engine.needs_proposals else None
+        found, _ = _detect(self.engine, image, "", source, config)
+        return found.named(self.classes)
 
 
 def find_model(path: str | Path | None = None) -> Path:

@@ -182,12 +182,12 @@ def join() -> None:
         # Tensors on a CPU go by Gloo even where gradients go by NCCL: it notices at once when a process has ended.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=PATIENCE)
+        store.set(f"place {rank}", f"{os.getpid()} {socket.gethostname()}")
+        places = [store.get(f"place {other}").decode().split(" ", 1) for other in range(world_size)]
     except (RuntimeError, ValueError) as error:
         where = ":".join(os.environ[name] for name in _VARIABLES[2:])
         raise UsageError(f"the other processes cannot be met at {where} ({str(error).splitlines()[0]})") from error
     _store = store
-    store.set(f"place {rank}", f"{os.getpid()} {socket.gethostname()}")
-    places = [store.get(f"place {other}").decode().split(" ", 1) for other in range(world_size)]
     _places[:] = [(host, int(pid)) for pid, host in places]
     signal.signal(signal.SIGTERM, _end)
 

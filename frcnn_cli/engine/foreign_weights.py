@@ -10,7 +10,7 @@ CONVERT = "save its tensors as .safetensors, by torchvision's names, for frcnn t
 _BY_SUFFIX = {
     ".pth": f"PyTorch's weights; {START}",
     ".caffemodel": f"a network of Caffe; {CONVERT} --normalisation caffe",
-    ".onnx": "a network for ONNX Runtime; give the .safetensors that it was made of",
+    ".onnx": "a network for ONNX Runtime, which --runtime onnx runs if it was exported here",
     ".h5": f"a network of Keras; {CONVERT}",
     ".keras": f"a network of Keras; {CONVERT}",
     ".pb": f"a network of TensorFlow; {CONVERT}",

@@ -17,11 +17,21 @@ from frcnn_cli import __version__
 from frcnn_cli.engine.detector import BUNDLED_MODEL, Detector
 from frcnn_cli.files import reason
 
-PACKAGES = ("torch", "torchvision", "numpy", "numba", "opencv-python", "pillow", "scikit-image", "timm", "safetensors")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "onnxruntime",
+    "numpy",
+    "numba",
+    "opencv-python",
+    "pillow",
+    "scikit-image",
+    "timm",
+    "safetensors",
+)
 """What the program stands on, by the names of their distributions."""
 
 OPTIONAL = {
-    "onnxruntime": ("onnxruntime", "runs exported models, and starts sooner than torch"),
     "pillow_heif": ("pillow-heif", "reads HEIC, the photographs of iPhones"),
     "pycocotools": ("pycocotools", "COCO's own metric, which the tests compare with"),
     "triton": ("triton", "RoI pooling's kernels on a GPU"),

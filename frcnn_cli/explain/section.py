@@ -14,13 +14,15 @@ from frcnn_cli.explain.subject import Subject
 from frcnn_cli.explain.svg import Svg, state
 from frcnn_cli.explain.words import Words, shown
 
-_ROOT = Path(frcnn_cli.__file__).parent.parent
+_ROOT = Path(frcnn_cli.__file__).resolve().parent.parent
 
 
 def place_of(function: Callable) -> tuple[str, str]:
-    """The name of a function of the package, and its file as the repository has it."""
+    """The name of a function of the package, and its file as the repository has it; of another package, its name."""
     plain = inspect.unwrap(getattr(function, "py_func", function))
-    return plain.__qualname__, Path(inspect.getfile(plain)).resolve().relative_to(_ROOT.resolve()).as_posix()
+    file = Path(inspect.getfile(plain)).resolve()
+    inside = file.is_relative_to(_ROOT)
+    return plain.__qualname__, file.relative_to(_ROOT).as_posix() if inside else plain.__module__
 
 
 class Section:

@@ -132,12 +132,15 @@ class TestWhatIsRead:
         (tmp_path / "names.txt").write_text("cat\r\n\ndog, hot\ndog\n")
         outcome = run_frcnn("train", "--voc", folder, "--check", "--classes", tmp_path / "names.txt")
         assert outcome.code == 0
-        assert "classes: dog, hot 0" in outcome.err
+        assert "no object of 1 class: dog, hot\n" in outcome.err
         outcome = run_frcnn("train", "--voc", folder, "--check", "--classes", "gone.txt")
         assert (outcome.code, outcome.err) == (1, "frcnn: gone.txt: no such file\n")
 
     def test_voc_s_classes_when_asked_for(self, run_frcnn, folder):
-        assert "of 18 classes: aeroplane 0" in run_frcnn("train", "--voc", folder, "--check", "--classes", "voc").err
+        assert (
+            "no object of 18 classes: aeroplane, "
+            in run_frcnn("train", "--voc", folder, "--check", "--classes", "voc").err
+        )
         assert "aeroplane" not in run_frcnn("train", "--voc", folder, "--check").err
 
     def test_some_classes_only(self, run_frcnn, folder):

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import av
+import moving
 import numpy as np
 import pytest
 
 from frcnn_cli.data.images import load_image
+from frcnn_cli.drawing import fonts
 from frcnn_cli.engine.detectors import DETECTORS
-from tests import moving
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_realtime_says_its_rate(detect, film, seen, tmp_path):
     assert sides[-1] > sides[0]
 
 
-@pytest.mark.parametrize("name", ["new\nline", "[red]x:smile:", "日本 語", "a" * 251, "..", "%03d"])
+@pytest.mark.parametrize("name", ["new\nline", "[red]x:smile:", "日本 語", "a" * 251, "%03d"])
 def test_any_name_of_a_video_and_an_image(detect, film, noise_image, tmp_path, name):
     """255 bytes with the suffix are the most that file systems allow."""
     video = tmp_path / "in" / f"{name}.mp4"
@@ -212,6 +213,21 @@ def test_no_class_leads_out_of_the_folder_of_crops(run_frcnn, noise_image, tmp_p
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"deep"}
 
 
+def test_characters_that_no_font_has_are_said_once(run_frcnn, noise_image, tmp_path, monkeypatch):
+    monkeypatch.setitem(DETECTORS, "light", moving.light_kind())
+    monkeypatch.setattr(fonts, "system_fonts", lambda: ())
+    fonts._best.cache_clear()
+    weights = moving.save_light(tmp_path / "light.safetensors", ("猫", "кот"))
+    call = ("detect", noise_image("a.png", 40, 30), noise_image("b.png", 40, 30), "--weights", weights)
+    drawn = run_frcnn(*call, "--save-dir", tmp_path / "out")
+    assert drawn.err.count("no font here has 猫; --font FILE names one that does") == 1
+    assert "猫" in drawn.out
+    assert "no font" not in run_frcnn(*call).err
+    fonts._best.cache_clear()
+    gone = run_frcnn(*call, "--font", tmp_path / "gone.ttf")
+    assert (gone.code, gone.err) == (1, f"frcnn: {tmp_path / 'gone.ttf'}: no such file\n")
+
+
 def test_a_crop_does_not_replace_an_image(detect, noise_image):
     """Of crops of crops: a_1.png of a.png is where another image lies."""
     image = noise_image("piece/a.png", 40, 30)
@@ -243,16 +259,18 @@ def test_ctrl_c_keeps_the_frames_that_are_done(run_frcnn, film, tmp_path, monkey
 
 
 def test_a_full_disk_ends_the_work_and_leaves_whole_files(detect, film, full_disk, tmp_path):
-    (tmp_path / "found.jsonl").write_text("old")
-    with full_disk(3_000):
-        outcome = detect(film, film.parent, "-o", tmp_path / "found.jsonl", "--jsonl")
+    assert detect(film, "--every", 9, "-o", tmp_path / "found.jsonl").code == 0
+    before = (tmp_path / "found.jsonl").read_bytes()
+    with full_disk(1_000):
+        outcome = detect(film, "-o", tmp_path / "found.jsonl")
     assert outcome.code == 1
-    assert (tmp_path / "found.jsonl").read_text() == "old"
-    with full_disk(3_000):
-        outcome = detect(film, "--save-dir", tmp_path / "pictures", "-o", tmp_path / "found.csv")
+    assert f"{tmp_path / 'found.jsonl'}: cannot be written" in outcome.err
+    assert (tmp_path / "found.jsonl").read_bytes() == before
+    with full_disk(2_000):  # stdout is a file, too, of less than that
+        outcome = detect(film, "--every", 5, "--save-dir", tmp_path / "pictures", "-o", tmp_path / "found.csv")
     assert outcome.code == 1
     assert "film.mp4: cannot be written" in outcome.err
-    assert len((tmp_path / "found.csv").read_text().splitlines()) == 11
+    assert len((tmp_path / "found.csv").read_text().splitlines()) == 3
     assert not list((tmp_path / "pictures").iterdir())
 
 

@@ -72,6 +72,15 @@ def test_sixteen_bit_pgm_and_tiff_are_scaled(tmp_path, value, expected):
     assert one_pixel(tmp_path / "a.tif") == expected
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("values", "expected"), [([0, 2048, 4095], [0, 128, 255]), ([0, 2048, 4096], [0, 8, 16]),
+                                                  ([0, 300, 1023], [0, 1, 4])])  # fmt: skip
+def test_a_sensor_s_twelve_bits(tmp_path, suffix, values, expected):
+    """Where the brightest pixel is one of the upper three quarters of 12 bits, they are; else all 16 are meant."""
+    Image.fromarray(np.array([values], np.uint16)).save(tmp_path / f"a.{suffix}")
+    assert load_image(tmp_path / f"a.{suffix}")[0, :, 1].tolist() == expected
+
+
 def test_cmyk_jpeg_with_adobe_inversion(tmp_path):
     path = tmp_path / "a.jpg"
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(path, quality=100)  # Pillow writes Adobe's inverted values

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import av
+import moving
 import numpy as np
 import pytest
 
@@ -14,7 +15,6 @@ from frcnn_cli.data.items import Video
 from frcnn_cli.data.video_writer import write_video
 from frcnn_cli.data.videos import find_videos, is_video, open_video, parse_source
 from frcnn_cli.errors import DataError
-from tests import moving
 
 
 @pytest.fixture(scope="module")

@@ -339,3 +339,23 @@ def test_wrong_mode(mode):
 def test_wrong_max_proposals(limit):
     with pytest.raises(ValueError, match=f"max_proposals must be at least 1, got {limit}"):
         selective_search(GOOD, max_proposals=limit)
+
+
+def test_a_larger_search_finds_smaller_objects():
+    """A square of 20 pixels in 1600 x 1200 is 5 pixels wide at the usual size."""
+    image = np.full((1200, 1600, 3), 200, np.uint8)
+    image[400:420, 700:720] = (200, 0, 0)
+    square = np.array([[700, 400, 720, 420]], np.float32)
+    sizes = {}
+    for size, smallest in ((400, 16), (400, 4), (1600, 16)):
+        boxes = selective_search(image, "single", search_size=size, smallest=smallest)
+        check(boxes, image)
+        sizes[size, smallest] = overlaps(boxes, square).max()
+    assert sizes[400, 16] < 0.1 < sizes[400, 4] < sizes[1600, 16]
+    assert sizes[1600, 16] > 0.8
+
+
+@pytest.mark.parametrize("arguments", [{"search_size": 0}, {"smallest": 0}, {"smallest": float("nan")}])
+def test_sizes_that_are_none(arguments):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        selective_search(np.zeros((9, 9, 3), np.uint8), **arguments)

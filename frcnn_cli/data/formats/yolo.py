@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,9 +178,8 @@ def _class_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
         found[int(key)] = name.strip()
     count = content.get("nc")
     if count is not None and count != str(len(found)):
-        raise DataError(
-            f"{path}: nc is {count if isinstance(count, str) else _shown(count)}, but there are {len(found)} names"
-        )
+        shown = count if isinstance(count, str) else _shown(count)
+        raise DataError(f"{path}: nc is {shown}, but there are {len(found)} names")
     return dict(sorted(found.items()))
 
 
@@ -189,13 +189,17 @@ def _check_inside(place: Path, entry: str, key: str, path: Path, reading: Readin
         raise DataError(f"{path}: {key}: {entry!r} leads outside of {path.parent}; --follow-outside reads it")
 
 
+_BEGINNING = reprlib.Repr()
+_BEGINNING.maxlevel, _BEGINNING.maxlist, _BEGINNING.maxdict, _BEGINNING.maxstring = 2, 3, 3, 80
+
+
 def _is_below(place: Path, folder: Path) -> bool:
     return Path(os.path.abspath(place)).is_relative_to(os.path.abspath(folder))
 
 
 def _shown(value: Any) -> str:
     """A value for a message: of YAML's aliases, which may stand for billions of items, the beginning."""
-    return repr(value)[:80] if isinstance(value, str) else f"a {type(value).__name__}"
+    return _BEGINNING.repr(value)
 
 
 def _split_places(content: Mapping[str, Any], path: Path, root: Path, reading: Reading) -> Iterator[Path]:

@@ -19,7 +19,8 @@ EARLIER = {"search_size": 400, "smallest": 16}
 
 def with_sizes(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of proposals, with what earlier versions left out."""
-    return {**EARLIER, **settings} if "search" in settings else dict(settings)
+    missing = EARLIER.keys() - settings.keys() if "search" in settings else ()
+    return {**settings, **{name: EARLIER[name] for name in sorted(missing)}}
 
 
 def changed_pictures(proposals: Proposals, images: Iterable[Item]) -> list[str]:

@@ -11,11 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
 from frcnn_cli.core.frozen_norm import AbsorbedNorm, ScaledConv
 from frcnn_cli.core.necks import TopDownNeck
@@ -130,10 +128,6 @@ def _relu6(builder: GraphBuilder, layer: nn.Module, x: str) -> str:
     return builder.add("Clip", x, builder.constant(0), builder.constant(6))
 
 
-def _silu(builder: GraphBuilder, layer: nn.Module, x: str) -> str:
-    return builder.add("Mul", x, builder.add("Sigmoid", x))
-
-
 def _same(builder: GraphBuilder, layer: nn.Module, x: str) -> str:
     return x
 
@@ -155,9 +149,6 @@ MODULES: dict[type[nn.Module], Callable[[GraphBuilder, Any, str], str]] = {
     nn.MaxPool2d: _max_pool,
     nn.ReLU: lambda builder, layer, x: builder.add("Relu", x),
     nn.ReLU6: _relu6,
-    nn.SiLU: _silu,
-    nn.Sigmoid: lambda builder, layer, x: builder.add("Sigmoid", x),
-    nn.Hardswish: lambda builder, layer, x: builder.add("HardSwish", x),
     nn.Identity: _same,
     nn.Dropout: _same,
 }
@@ -166,9 +157,6 @@ MODULES: dict[type[nn.Module], Callable[[GraphBuilder, Any, str], str]] = {
 FUNCTIONS: dict[Callable, Callable[..., str]] = {
     operator.add: lambda builder, a, b: builder.add("Add", a, b),
     operator.iadd: lambda builder, a, b: builder.add("Add", a, b),
-    operator.mul: lambda builder, a, b: builder.add("Mul", a, b),
-    F.relu: lambda builder, x, *_: builder.add("Relu", x),
-    torch.relu: lambda builder, x: builder.add("Relu", x),
 }
 """By the function; arguments are names of values."""
 

@@ -151,6 +151,9 @@ class Look:
         """As `FastRCNN.score_on`: RoIs whose corners round to the same cells share one pass through the head."""
         stride = self.model.about.stride
         cells = np.floor(boxes / np.float32(stride) + np.float32(0.5))
-        unique, inverse = np.unique(cells, axis=0, return_inverse=True)
-        probabilities, deltas = self.model.answer(self.model.pool(features, unique * np.float32(stride)))
+        # Four numbers under 2**16 in one: whole rows take ten times as long to tell apart.
+        keys = cells.astype(np.int64) @ (np.int64(1) << np.array((48, 32, 16, 0)))
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        pooled = self.model.pool(features, cells[first] * np.float32(stride))
+        probabilities, deltas = self.model.answer(pooled)
         return probabilities[inverse], deltas[inverse]

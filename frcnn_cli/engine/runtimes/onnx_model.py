@@ -7,6 +7,7 @@ however many RoIs there are, while the proposals are still being made.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from frcnn_cli.engine.export.metadata import DELTAS, FEATURES, IMAGE, OPSET, POO
 from frcnn_cli.engine.stopwatch import BACKBONE, HEAD, POOLING, PartTimes
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import read_bytes, reason
+
+if TYPE_CHECKING:  # who lacks one of the packages is told so
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 
 class OnnxModel:
@@ -64,7 +69,7 @@ class OnnxModel:
             return tuple(self._head.run([SCORES, DELTAS], {self._head.get_inputs()[0].name: pooled}))
 
 
-def _read(path: Path):
+def _read(path: Path) -> tuple[ModelProto, OnnxAbout]:
     """The model of a file, and what it says of itself."""
     try:
         import onnx
@@ -85,7 +90,7 @@ def _read(path: Path):
     return model, about
 
 
-def _session(model, threads: int):
+def _session(model: ModelProto, threads: int) -> InferenceSession:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -96,7 +101,7 @@ def _session(model, threads: int):
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _backbone(model, features: str):
+def _backbone(model: ModelProto, features: str) -> ModelProto:
     """From the image to the features, cell by cell: [1, h, w, C]."""
     from onnx import helper
 
@@ -108,7 +113,7 @@ def _backbone(model, features: str):
     return part
 
 
-def _head(model, pooled: str):
+def _head(model: ModelProto, pooled: str) -> ModelProto:
     """From what was pooled to scores and deltas."""
     from onnx import TensorProto, helper
 
@@ -118,7 +123,7 @@ def _head(model, pooled: str):
     return part
 
 
-def _cut(model, outputs: list[str], given: str | None = None):
+def _cut(model: ModelProto, outputs: list[str], given: str | None = None) -> ModelProto:
     """The nodes that lead to some values, from the image or from a value that is given."""
     import onnx
     from onnx import helper

@@ -16,7 +16,7 @@ from proposals import SEARCH_SIZE, SMALLEST
 
 SEARCH_SIZE_HELP = (
     "Search images with the pixels of one of this width and 3/4 of it in height, where they have as many; twice the "
-    "size takes four times as long."
+    "size takes some five times as long."
 )
 SMALLEST_HELP = "The shortest side of a proposal, in pixels of an image of --search-size."
 SIZES = {"least": 50, "most": 4000, "metavar": "PIXELS"}

@@ -91,7 +91,8 @@ def write(section: Section, subject: Subject) -> None:
     rows = [(section.text(name), number(1000 * value)) for name, value in seconds.items() if name not in PAPER_SHARES]
     section.add(section.table([section.text("part"), "ms"], rows))
     section.say("compare" if subject.is_fast_rcnn else "other", proposals=round(1000 * seconds["proposals"]))
-    section.computed_by(roi_pool, type(subject.model).forward, select_detections)
+    seen_by = type(subject.model).forward if subject.is_fast_rcnn else subject.engine.kind.score
+    section.computed_by(SearchSource.boxes, seen_by, select_detections)
 
 
 def _shares(section: Section, key: str, shares: dict[str, float]) -> Svg:
