@@ -21,7 +21,7 @@ COMMANDS = {
     "detect": "Find objects in photographs.",
     "eval": "Measure a model's average precision.",
     "export": "Write a model as an ONNX file.",
-    "lineage": "Train and measure R-CNN, SPPnet and their successors side by side.",
+    "lineage": "Train and measure R-CNN, SPPnet and successors side by side.",
     "explain": "Explain Fast R-CNN on a photograph, in one page.",
     "doctor": "Say what this installation has, and test it.",
 }

@@ -50,7 +50,7 @@ command spawns import this file again."""
 
 DATA = Path(__file__).parent.parent / "tests" / "data"
 
-PHOTOGRAPHS = 4
+PHOTOGRAPHS = 3
 """Of the repository's, for all commands."""
 
 HANGING = 600
@@ -121,7 +121,7 @@ def plain(value: object) -> object:
 SMALL = (
     "--backbone", "alexnet", "--backbone-weights", "none", "--fc-width", "16", "--roi-size", "2", "--short-side",
     "48,64", "--long-side", "96", "--rois-per-batch", "16", "--lr", "0.002", "--optimizer", "adamw", "--ema", "0.9",
-    "--iterations", "16", "--checkpoint-every", "5", "--eval-every", "8", "--log-every", "2", "--loaders", "1",
+    "--iterations", "8", "--checkpoint-every", "3", "--eval-every", "0", "--log-every", "2", "--loaders", "1",
 )  # fmt: skip
 
 

@@ -21,8 +21,8 @@ def doctor(as_json: bool) -> None:
     and what could be installed beside. The exit code is 1 if something does not work.
 
     \b
-    frcnn doctor
-    frcnn doctor --json > machine.json
+    frcnn doctor                          a table
+    frcnn doctor --json > machine.json    for programs
     """
     from frcnn_cli.engine.installation import describe_installation
 

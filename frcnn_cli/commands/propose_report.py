@@ -239,6 +239,8 @@ def _print_tables(dataset: Dataset, measured: Measured) -> None:
         classes.add_row("all", str(coverage.num_objects), *origin, *_cells(coverage, -1), style="bold")
     for column in (*table.columns, *classes.columns[1:]):
         column.justify = "right"
+    for column in (table.columns[1], classes.columns[2]) if several else ():
+        column.justify, column.overflow = "left", "fold"
     out.print(table, classes)
 
 

@@ -127,9 +127,11 @@ class Detector:
         if proposals is not None:
             height, width = image.shape[:2]
             proposals = checked_proposals(np.asarray(proposals, np.float32), width, height)
-        elif self.engine.needs_proposals:
-            proposals = SearchSource(ProposalConfig(mode, search_size=search_size, smallest=smallest)).boxes(image)
-        return self.engine.detect(image, proposals, config).named(self.classes)
+            return self.engine.detect(image, proposals, config).named(self.classes)
+        search = ProposalConfig(mode, search_size=search_size, smallest=smallest)
+        source = SearchSource(search) if self.engine.needs_proposals else None
+        found, _ = _detect(self.engine, image, "", source, config)
+        return found.named(self.classes)
 
 
 def find_model(path: str | Path | None = None) -> Path:

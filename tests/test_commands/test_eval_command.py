@@ -213,7 +213,9 @@ def test_coco_s_numbers(run_frcnn, tiny_voc, tiny_proposals_path, tiny_dataset, 
 
 def test_thresholds_of_the_best_f1(run_frcnn, tiny_voc, tiny_proposals_path, tiny_dataset, tiny_proposals):
     arguments = ("eval", "--voc", tiny_voc, "--proposals", tiny_proposals_path, "--thresholds")
-    result = json.loads(run_frcnn(*arguments, "--json").out)
+    outcome = run_frcnn(*arguments, "--json")
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
     found = evaluate_dataset(Detector.load(), tiny_dataset, tiny_proposals).detections
     objects = [record.objects for record in tiny_dataset.records]
     for label, name in enumerate(tiny_dataset.classes, start=1):

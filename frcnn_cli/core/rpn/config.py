@@ -21,7 +21,9 @@ class AnchorSampling:
         positive_fraction: the most of them that are positive; negative ones take the place of those that are not there.
         iou: an anchor is negative if it overlaps every object by less than the first, and positive if it overlaps one
             by the second or more, or is the best of an object.
-        across_border: whether anchors that cross the border of the image take part; the paper leaves them out.
+        across_border: whether anchors that cross the border of the image take part. The paper leaves them out; but on
+            images smaller than its own all the largest ones cross it, never learn that they are background, and crowd
+            out the others among the proposals.
     """
 
     anchors: int = setting(256, "Anchors of an image that the proposal network learns from.", table="detector", least=1)
@@ -44,8 +46,8 @@ class AnchorSampling:
         check=_rising,
     )
     across_border: bool = setting(
-        False,
-        "Learn from anchors that cross the border of the image too.",
+        True,
+        "Learn from anchors that cross the border of the image too, or leave them out, as the paper does.",
         option="border-anchors",
         table="detector",
         off="no-border-anchors",

@@ -192,8 +192,9 @@ def _on_cells(section: Section, subject: Subject, back: Backward, channel: int, 
     plane = back.autograd[channel].view(height, width).numpy()
     _, scale = subject.pool
     corners = subject.input_rois(subject.rois[list(back.pair)])[:, 1:] * scale
-    x1, y1 = (int(c) for c in (corners[:, :2].amin(dim=0) - 1).clamp(min=0).floor())
-    x2, y2 = (min(int(c) + 2, most) for c, most in zip(corners[:, 2:].amax(dim=0).ceil(), (width, height), strict=True))
+    limit = corners.new_tensor((width, height))
+    x1, y1 = (corners[:, :2].amin(dim=0) - 1).floor().clamp(min=0).minimum(limit - 1).int().tolist()
+    x2, y2 = (corners[:, 2:].amax(dim=0).ceil() + 2).clamp(min=1).minimum(limit).int().tolist()
     cell = cell_size(x2 - x1, y2 - y1, PANEL + 70)
     svg = Svg((x2 - x1) * cell, (y2 - y1) * cell, section.text("cells_alt"))
     svg.image(png(both_signs(plane[y1:y2, x1:x2])), 0, 0, (x2 - x1) * cell, (y2 - y1) * cell, cls="cells")

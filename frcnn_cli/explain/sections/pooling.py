@@ -158,8 +158,9 @@ def _window(section: Section, subject: Subject, pooled: Pooled, channel: int) ->
     width = plane.shape[1]
     cell = cell_size(max(x2 - x1, 1), max(y2 - y1, 1))
     svg = Svg(max(x2 - x1, 1) * cell, max(y2 - y1, 1) * cell, section.text("window_alt", channel=channel))
-    svg.image(png(heat(plane[y1:y2, x1:x2], float(plane.max()))), 0, 0, (x2 - x1) * cell,
-              (y2 - y1) * cell, cls="cells")  # fmt: skip
+    if x2 > x1 and y2 > y1:  # a map may end before the image does, and all of a RoI's bins lie behind its end
+        colours = png(heat(plane[y1:y2, x1:x2], float(plane.max())))
+        svg.image(colours, 0, 0, (x2 - x1) * cell, (y2 - y1) * cell, cls="cells")
     for i, (top, bottom) in enumerate(pooled.ys.tolist()):
         for j, (left, right) in enumerate(pooled.xs.tolist()):
             inset = 0.8 + 1.4 * ((i + j) % 2)  # bins that share cells are both seen
