@@ -49,11 +49,11 @@ class Level:
 
 LEVELS = (
     Level("fast", 400, 480, 2000, 100, 1.0),
-    Level("single", 400, 384, 1000, 100, 0.5),
-    Level("single", 400, 320, 500, 100, 0.3),
-    Level("single", 200, 320, 300, 60, 0.2),
-    Level("single", 200, 256, 300, 60, 0.15),
-    Level("single", 150, 224, 200, 30, 0.1),
+    Level("single", 400, 384, 1000, 100, 0.44),
+    Level("single", 400, 320, 500, 100, 0.42),
+    Level("single", 200, 320, 300, 60, 0.28),
+    Level("single", 200, 256, 300, 60, 0.23),
+    Level("single", 150, 224, 200, 30, 0.18),
 )
 
 
