@@ -139,7 +139,7 @@ def test_arrays_that_are_no_image(detector, image):
 def test_files_that_are_missing_and_runtimes_that_are_none(detector, tmp_path, fault_of):
     gone = tmp_path / "gone"
     assert fault_of(Detector.load, gone) == fault_of(detector.detect, gone) == f"{gone}: no such file"
-    with pytest.raises(UsageError, match="unknown runtime 'abacus'; there are torch"):
+    with pytest.raises(UsageError, match="unknown runtime 'abacus'; there are auto, torch, onnx"):
         Detector.load(runtime="abacus")
     with pytest.raises(UsageError, match="--device abacus: not a device"):
         Detector.load(device="abacus")
