@@ -16,6 +16,7 @@ from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.commands.options import SourceOptions, check_source, proposal_source
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.files import remove_leftovers, writing_alone
 from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import setting
 
@@ -124,7 +125,9 @@ def compress_svd(
         ranks = _search(compression, dataset, source_options, search)
     else:
         ranks = options.ranks or compression.ranks_for_energy(options.energy)
-    save_checkpoint(output, compression.apply(ranks), torch.float16 if options.half else torch.float32)
+    with writing_alone(output):
+        remove_leftovers(output)
+        save_checkpoint(output, compression.apply(ranks), torch.float16 if options.half else torch.float32)
     _print_table(compression.report(ranks))
     sizes = f"{size_before / 1e6:.1f} MB -> {output.stat().st_size / 1e6:.1f} MB"
     out.print(f"{output}: {sizes} ({'float16' if options.half else 'float32'})")

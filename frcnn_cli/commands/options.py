@@ -25,7 +25,7 @@ from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES, ProposalSource
 from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, ProposalConfig, SearchSource
 from frcnn_cli.errors import MissingFile, UsageError
-from frcnn_cli.files import writing_alone
+from frcnn_cli.files import remove_leftovers, writing_alone
 from frcnn_cli.replacing import check_replaced
 from frcnn_cli.settings import setting
 
@@ -238,5 +238,7 @@ def open_output(
         return
     ending = options.output.suffix.removeprefix(".")
     name = options.format or (ending if ending in WRITERS else "voc")
-    with writing_alone(options.output), WRITERS[name](Target(options.output, classes, images, split)) as write:
-        yield write
+    with writing_alone(options.output):
+        remove_leftovers(options.output)  # of a killed process
+        with WRITERS[name](Target(options.output, classes, images, split)) as write:
+            yield write
