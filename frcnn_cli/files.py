@@ -128,6 +128,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(target)
+    except BrokenPipeError:  # of standard output, whose reader has gone
+        raise
     except OSError as error:
         if error.filename is None or Path(os.fsdecode(error.filename)) in ours:
             raise DataError(f"{path}: cannot be written ({reason(error)})") from error

@@ -103,3 +103,9 @@ def test_what_is_no_text(tmp_path):
 )
 def test_a_name_that_others_chose_stays_inside(tmp_path, name, path):
     assert inside(tmp_path, name, ".txt") == tmp_path / path
+
+
+def test_a_reader_that_has_gone_is_no_fault_of_the_file(tmp_path):
+    with pytest.raises(BrokenPipeError), atomic_write(tmp_path / "a.txt"):
+        raise BrokenPipeError
+    assert not list(tmp_path.iterdir())
