@@ -162,7 +162,7 @@ def _open_folder(call: TrainCall) -> None:
         raise DataError(f"{output}: cannot be made a folder ({reason(error)})") from error
     if current().rank == 0:
         remove_leftovers(output / CONFIG_FILE)
-        write_config(output / CONFIG_FILE, train.params, call.values())
+        write_config(output / CONFIG_FILE, click.get_current_context().command.params, call.values())
 
 
 def _train(call: TrainCall, run: Run, parts: Sequence[Part], device: str) -> None:

@@ -243,14 +243,14 @@ class TrainCommand(DatasetCommand):
     """A command that gets a `TrainCall`, and whose help shows its options under the tables of config.toml."""
 
     def __init__(self, *args: Any, params: list[click.Parameter], **attributes: Any) -> None:
-        options = [*setting_options(*GROUPS.values()), *map(SettingOption, _own_leaves())]
+        options = setting_options(*GROUPS.values())
         for option in options:
             if option.name in CALLBACKS:  # before the others, to which they give defaults
                 option.is_eager, option.callback = True, CALLBACKS[option.name]
         super().__init__(*args, params=[*params, *options], validation=True, **attributes)
 
     def _all(self) -> list[click.Parameter]:
-        return [*dataset_parameters(validation=True), *self._own]
+        return [*dataset_parameters(validation=True), *self._own, *map(SettingOption, _own_leaves())]
 
     def invoke(self, ctx: click.Context) -> Any:
         return ctx.invoke(self.callback, call=TrainCall.parse(ctx))

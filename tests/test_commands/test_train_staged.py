@@ -92,7 +92,7 @@ def test_a_finished_run_has_nothing_to_do_again(run, run_frcnn):
 
 def test_its_checkpoint_is_compressed_and_detects(learnt, tiny_voc, tmp_path, run_frcnn, proposals):
     small = tmp_path / "small.safetensors"
-    outcome = run_frcnn("compress-svd", learnt / "model.safetensors", "-o", small, "--fc6", 32, "--fc7", 16)
+    outcome = run_frcnn("compress-svd", learnt / "model.safetensors", "-o", small, "--fc6", 60, "--fc7", 60)
     assert outcome.code == 0, outcome.err
     assert load_checkpoint(small).kind == learnt.name
     image = tiny_voc / "JPEGImages" / "cow.jpg"
