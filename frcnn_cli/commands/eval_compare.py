@@ -150,33 +150,34 @@ def _as_json(compared: Sequence[Compared], dataset: Dataset, metric: str) -> dic
 
 
 def _print_tables(compared: Sequence[Compared], dataset: Dataset) -> None:
-    """The models, one a row; then the classes, one a row."""
-    models = Table("model", "mAP", "±", "to the first", "±", "more than chance", "proposals", "detection", "size")
+    """The models, one a column; then the classes, one a row."""
     names = _distinct([one.name for one in compared])
-    for name, one in zip(names, compared, strict=True):
-        seconds = one.evaluation.proposal_seconds
-        apart = ("", "", "")
-        if one.mean is not None:
-            verdict = "yes" if one.mean.more_than_chance else "no"
-            apart = (f"{one.mean.value:+.4f}", _half(one.mean.interval), f"{verdict} (p {one.mean.p:.3f})")
-        models.add_row(
-            name,
-            cell(one.evaluation.mean_ap, 4),
-            _half(one.interval),
-            *apart,
-            "-" if seconds is None else f"{1000 * seconds:.0f} ms",
-            f"{1000 * one.evaluation.detection_seconds:.0f} ms",
-            f"{one.size / 1e6:.1f} MB",
-        )
-    classes = Table("class", "objects", *names)
+    models, classes = Table("", *names), Table("class", "objects", *names)
+    rows: dict[str, list[str]] = {}
+    for one in compared:
+        seconds, mean = one.evaluation.proposal_seconds, one.mean
+        cells = {
+            "mAP": cell(one.evaluation.mean_ap, 4),
+            "±": _half(one.interval),
+            "to the first": f"{mean.value:+.4f}" if mean else "",
+            "± of that": _half(mean.interval) if mean else "",
+            "more than chance": f"{'yes' if mean.more_than_chance else 'no'} (p {mean.p:.3f})" if mean else "",
+            "proposals": "-" if seconds is None else f"{1000 * seconds:.0f} ms",
+            "detection": f"{1000 * one.evaluation.detection_seconds:.0f} ms",
+            "size": f"{one.size / 1e6:.1f} MB",
+        }
+        for name, text in cells.items():
+            rows.setdefault(name, []).append(text)
+    for name, texts in rows.items():
+        models.add_row(name, *texts)
     for index, name in enumerate(dataset.classes):
-        cells = [cell(compared[0].evaluation.ap.ap[index])]
-        for one in compared[1:]:
+        texts = []
+        for one in compared:
             star = "*" if one.classes and one.classes[index].more_than_chance else " "
-            cells.append(f"{cell(one.evaluation.ap.ap[index])}{star}")
-        classes.add_row(name, str(compared[0].evaluation.ap.num_objects[index]), *cells)
+            texts.append(f"{cell(one.evaluation.ap.ap[index])}{star}")
+        classes.add_row(name, str(compared[0].evaluation.ap.num_objects[index]), *texts)
     for column in (*models.columns[1:], *classes.columns[1:]):
-        column.justify = "right"
+        column.justify, column.overflow = "right", "fold"
     out.print(models, classes)
 
 

@@ -56,8 +56,10 @@ def print_table(
     table.add_row("mAP", str(evaluation.ap.num_objects.sum()), cell(evaluation.mean_ap, 4), style="bold")
     out.print(table)
     if evaluation.coco:
-        numbers = Table(*evaluation.coco.numbers)
-        numbers.add_row(*map(cell, evaluation.coco.numbers.values()))
+        numbers = Table("COCO's", "value")
+        numbers.columns[1].justify = "right"
+        for name, value in evaluation.coco.numbers.items():
+            numbers.add_row(name, cell(value))
         out.print(numbers)
     made = origin if evaluation.proposal_seconds is None else f"{evaluation.proposal_seconds:.2f} s an image"
     err.print(
