@@ -131,7 +131,7 @@ def score(detector: Detector, image: np.ndarray, boxes: np.ndarray) -> Scores:
 
 def selected(scores: Scores, row: Row, size: tuple[int, int]) -> Detections:
     """The detections among the first boxes."""
-    boxes, probabilities, deltas = (part[: row.count or None] for part in scores)
+    boxes, probabilities, deltas = (part[: row.count or None].float() for part in scores)
     config = AS_THE_PAPER
     found = select_detections(
         probabilities,

@@ -8,7 +8,7 @@ nothing, so a command is a fork away, not seconds of imports. A command and its 
 
 "kill" may be: null; {"write": n}: the group, at the n-th time that a file is to be opened for writing, renamed or
 removed in the folder; {"rows": n, "later": seconds, "signal": s, "who": "group" | "worker"}: so long after log.csv has
-n lines. `left` says whether processes of the group were there when the command had ended.
+n lines. `left` says whether processes of the group were there moments after the command had ended.
 """
 
 from __future__ import annotations
@@ -66,6 +66,18 @@ def kill_at_row(log: Path, rows: int, later: float, signal: int, who: str) -> No
     threading.Thread(target=watch, daemon=True).start()
 
 
+def still_there(group: int, patience: float = 5) -> bool:
+    """Whether processes of a group outlast its first by more than the moments they need to notice that it has ended."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def run(order: dict) -> dict:
     kill = order["kill"] or {}
     child = os.fork()
@@ -94,12 +106,10 @@ def run(order: dict) -> dict:
     with suppress(OSError):
         os.setpgid(child, child)  # whoever comes first
     _, status = os.waitpid(child, 0)
-    try:
-        os.killpg(child, 0)
-        left = True
-        os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:
-        left = False
+    left = still_there(child)
+    if left:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     return {"code": os.waitstatus_to_exitcode(status), "left": left}
 
 

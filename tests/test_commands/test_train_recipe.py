@@ -230,7 +230,7 @@ CHOSEN = {
     "schedule": "step", "optimizer": "sgd", "precision": "bfloat16", "sampling": "region-wise", "mode": "single",
     "normalisation": "caffe", "device": "cpu", "epochs": "2", "backbone_weights": "none", "backbone": "resnet18",
     "steps": "7,9 --schedule step", "momentum": "0.125 --optimizer sgd", "val_proposals": "elsewhere",
-    "search_size": "500", "proposal_layout": "mcg",
+    "search_size": "500", "proposal_layout": "mcg", "checkpoint_every": "10min",
 }  # fmt: skip
 """A value other than that of `auto`, and what it needs beside it to mean something."""
 

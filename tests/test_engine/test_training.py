@@ -473,7 +473,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(new_run, g
     run = new_run(replace(SHORT, lr=1e30))
     with pytest.raises(DataError, match="the loss is not finite in iteration") as caught:
         go(run, tmp_path / "lr")
-    named = str(caught.value).split("with the images ")[1].split(", ")
+    named = str(caught.value).split("with the images ")[1].split(";")[0].split(", ")
     assert len(named) == 2
     assert set(named) <= {record.id for record in train_set.records}
 

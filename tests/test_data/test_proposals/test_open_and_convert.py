@@ -60,7 +60,7 @@ def test_a_missing_file(tmp_path, suffix):
 
 
 def test_an_unknown_suffix(tmp_path):
-    for name in ("p.txt", "p", "p.NPZ", ".npz"):
+    for name in ("p.doc", "p", "p.NPZ", ".npz"):
         for use in (open_proposals, lambda path: write_images(path, [], {})):
             with pytest.raises(UsageError) as caught:
                 use(tmp_path / name)
