@@ -120,7 +120,8 @@ def test_proposals_in_shards_and_of_another_format(train, run_frcnn, tiny_voc, t
     assert losses[0] == losses[1]
     wrong = train(*common, "--output", tmp_path / "d", proposals=tmp_path / "p.txt")
     assert wrong.code == 2
-    assert wrong.err.splitlines()[-1] == f"frcnn: {tmp_path / 'p.txt'}: proposals are in .npz, .mat or .pkl files; for a file an image, name --proposal-layout"
+    fault = "proposals are in .npz, .mat or .pkl files; for a file an image, name --proposal-layout"
+    assert wrong.err.splitlines()[-1] == f"frcnn: {tmp_path / 'p.txt'}: {fault}"
     assert not (tmp_path / "p.txt.partial").exists()
 
 
