@@ -1,9 +1,9 @@
 """Depthwise convolution that learns quickly on a CPU.
 
 At one thread, torch's kernel for the gradient of a depthwise weight is fast for 3 x 3 and six to twelve times as slow
-as need be for every other size, a tenth of a step of EfficientNet-Lite0. In bfloat16 all its depthwise gradients are slow,
-and a step takes many times as long as in float32 (``scripts/bench_training.py``). Here that gradient is a loop over the
-taps whose innermost index is the channel, as the maps lie in memory; all else is torch's.
+as need be for every other size, a tenth of a step of EfficientNet-Lite0. In bfloat16 all its depthwise gradients are
+slow, and a step takes many times as long as in float32 (``scripts/bench_training.py``). Here that gradient is a loop
+over the taps whose innermost index is the channel, as the maps lie in memory; all else is torch's.
 """
 
 from __future__ import annotations
