@@ -43,9 +43,9 @@ class Detector:
         >>> detector = Detector.load()  # the model that comes with the package
         >>> found = detector.detect("tests/data/JPEGImages/dog_bicycle.jpg", score=0.9)
         >>> found.names
-        ('car', 'dog')
+        ('car', 'dog', 'bicycle')
         >>> found.boxes.shape, found.boxes.dtype, bool((found.scores >= 0.9).all())
-        ((2, 4), dtype('float32'), True)
+        ((3, 4), dtype('float32'), True)
     """
 
     def __init__(self, engine: Engine) -> None:

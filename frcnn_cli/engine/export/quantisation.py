@@ -74,6 +74,8 @@ def quantise(model: ModelProto, samples: Iterable[tuple[np.ndarray, np.ndarray]]
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            # The mean of the photographs' extremes: the one with the largest values does not make all others coarse.
+            extra_options={"CalibMovingAverage": True},
         )
         quantised = onnx.load(target)
     features, pooled = _share_scale(quantised)
