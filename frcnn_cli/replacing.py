@@ -9,6 +9,9 @@ from pathlib import Path
 
 from frcnn_cli.errors import UsageError
 
+FORCE_HELP = "Replace files that are there already and were not written by this program."
+"""Of the option --force, wherever a command has it."""
+
 _LOOK = 2**16
 """Bytes at a file's beginning and at its end in which the program's name is looked for."""
 

@@ -17,7 +17,7 @@ from frcnn_cli.commands.options import SourceOptions, check_source, proposal_sou
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import remove_leftovers, writing_alone
-from frcnn_cli.replacing import check_replaced
+from frcnn_cli.replacing import FORCE_HELP, check_replaced
 from frcnn_cli.settings import setting
 
 if TYPE_CHECKING:  # the engine brings torch, which --help and a wrong call do not wait for
@@ -48,7 +48,7 @@ class CompressionOptions:
         most=1,
     )
     half: bool = setting(False, "Store float16: half the file, the same computation.")
-    force: bool = setting(False, "Replace a file that is there already and was not written by this program.")
+    force: bool = setting(False, FORCE_HELP)
 
     @property
     def ranks(self) -> dict[str, int]:

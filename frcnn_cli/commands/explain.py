@@ -13,7 +13,7 @@ from frcnn_cli.data.images import read_header
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.explain.words import ENGLISH, languages
 from frcnn_cli.files import atomic_write, check_writable
-from frcnn_cli.replacing import check_replaced
+from frcnn_cli.replacing import FORCE_HELP, check_replaced
 from frcnn_cli.settings import setting
 
 
@@ -29,7 +29,7 @@ class ExplainOptions:
 
     weights: Path | None = setting(None, "A trained model.", metavar="CHECKPOINT", shown_default="the bundled one")
     language: str = setting(ENGLISH, "The language of the page.", choices=languages())
-    force: bool = setting(False, "Replace a file that is there already and was not written by this program.")
+    force: bool = setting(False, FORCE_HELP)
 
 
 @click.command()

@@ -19,7 +19,7 @@ from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.errors import UsageError
 from frcnn_cli.files import check_writable
-from frcnn_cli.replacing import check_replaced
+from frcnn_cli.replacing import FORCE_HELP, check_replaced
 from frcnn_cli.settings import setting
 
 if TYPE_CHECKING:  # --help and a wrong call do not wait for torch
@@ -46,7 +46,7 @@ class ExportOptions:
         40, "How many of the photographs are looked at, evenly spaced.", metavar="N", least=1
     )
     calibration_rois: int = setting(300, "How many proposals of each are looked at.", metavar="N", least=1)
-    force: bool = setting(False, "Replace a file that is there already and was not written by this program.")
+    force: bool = setting(False, FORCE_HELP)
 
 
 @click.command()

@@ -26,7 +26,7 @@ from frcnn_cli.engine.sources import SEARCHES, ProposalSource
 from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, ProposalConfig, SearchSource
 from frcnn_cli.errors import MissingFile, UsageError
 from frcnn_cli.files import remove_leftovers, writing_alone
-from frcnn_cli.replacing import check_replaced
+from frcnn_cli.replacing import FORCE_HELP, check_replaced
 from frcnn_cli.settings import setting
 
 
@@ -207,7 +207,7 @@ class OutputOptions:
     format: str | None = setting(
         None, "The format of --output.", choices=WRITERS, shown_default="what PATH ends in; voc for a folder"
     )
-    force: bool = setting(False, "Replace files that are there already and were not written by this program.")
+    force: bool = setting(False, FORCE_HELP)
 
 
 def check_output(options: OutputOptions) -> None:

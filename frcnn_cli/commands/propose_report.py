@@ -28,7 +28,7 @@ from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import DataError, MissingFile, UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.metrics.proposal_recall import Coverage
-from frcnn_cli.replacing import check_replaced
+from frcnn_cli.replacing import FORCE_HELP, check_replaced
 from frcnn_cli.settings import leaves, setting
 from proposals import MODES
 
@@ -58,7 +58,7 @@ class ReportOptions:
     as_json: bool = setting(False, "Print JSON on stdout, and nothing else there.", option="json")
     plot: Path | None = setting(None, "Draw the figures of --recall.", metavar="FILE.png")
     save_dir: Path | None = setting(None, "Write pictures of the segments and the best boxes.", metavar="DIR")
-    force: bool = setting(False, "Replace files that are there already and were not written by this program.")
+    force: bool = setting(False, FORCE_HELP)
 
 
 def check_report(report: ReportOptions, output: Path | None, dataset_given: bool) -> None:

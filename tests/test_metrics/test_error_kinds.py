@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from labelled import CAT, DOG, FAR, A, B, found, truth
 
-from frcnn_cli.data.detections import Detections
-from frcnn_cli.data.samples import Objects
 from frcnn_cli.metrics.average_precision import evaluate
 from frcnn_cli.metrics.error_kinds import ERRORS, Kind, judge, mend, mended_ap
 
-A, B, FAR = (0, 0, 10, 10), (20, 20, 40, 40), (100, 100, 110, 110)
 THIRD = (0, 5, 10, 15)  # IoU 1/3 with A
 SLIVER = (0, 9, 10, 19)  # IoU 1/19 with A
-CAT, DOG = 1, 2
-
-
-def found(*rows) -> Detections:
-    boxes, scores, labels = zip(*rows, strict=True) if rows else ((), (), ())
-    return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores), np.array(labels, np.int64))
-
-
-def truth(*rows, difficult=()) -> Objects:
-    boxes, labels = zip(*rows, strict=True) if rows else ((), ())
-    flags = np.isin(np.arange(len(boxes)), difficult)
-    return Objects(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), flags)
 
 
 def kinds(detections, objects) -> list[Kind]:
