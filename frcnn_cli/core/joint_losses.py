@@ -19,28 +19,10 @@ from frcnn_cli.core.rpn.selection import select_proposals
 from frcnn_cli.core.rpn.targets import sample_anchors
 from frcnn_cli.core.sampling import SampledRois, sample_rois
 from frcnn_cli.core.sampling_config import SamplingConfig
+from frcnn_cli.core.scenes import Scene
 
 LOSSES = ("cls", "bbox", "rpn_cls", "rpn_bbox")
 """Terms of the loss: the head's, and the network's."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """An image of a batch, and what is on it, in pixels of the network's input.
-
-    Attributes:
-        place: of the image in the mini-batch, from 0.
-        size: (width, height), without the padding.
-        boxes: Tensor[G, 4] of the objects, G >= 0.
-        labels: int64 Tensor[G], classes from 1.
-        crowds: Tensor[M, 4], regions of objects that are not in `boxes`.
-    """
-
-    place: int
-    size: tuple[int, int]
-    boxes: Tensor
-    labels: Tensor
-    crowds: Tensor
 
 
 @dataclass(frozen=True)

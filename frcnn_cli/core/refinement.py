@@ -3,16 +3,22 @@ Komodakis, Object detection via a multi-region & semantic segmentation-aware CNN
 
 A box that lies better is scored higher, and its own regression is smaller and so more certain. The features are there
 already, so that a second look costs a pass of the head over a few RoIs.
+
+A head that only learned from proposals has not seen boxes that lie as well as the moved ones do. `moved_rois` gives it
+those of its own regression to learn from, labelled anew by their overlap, as the second stage of Cascade R-CNN (Cai and
+Vasconcelos, CVPR 2018, section 4) has them; here both looks are of one head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import clip, decode
+from frcnn_cli.core.boxes import clip, decode, encode, share_inside
+from frcnn_cli.core.sampling import IN_CROWD, SampledRois, best_overlap
+from frcnn_cli.core.scenes import Scene
 
 
 def look_again(
@@ -42,3 +48,42 @@ def look_again(
     moved = moved[((moved[:, 2:] - moved[:, :2]) > 0).all(dim=1)]  # one that left the image clips to nothing
     again = (moved, *score(moved))
     return tuple(torch.cat(pair) for pair in zip((boxes, probabilities, deltas), again, strict=True))
+
+
+@torch.no_grad()
+def moved_rois(
+    rois: Tensor, class_logits: Tensor, deltas: Tensor, scenes: Sequence[Scene], foreground_iou: float
+) -> tuple[SampledRois, Tensor]:
+    """A mini-batch's RoIs where the regression of their likeliest class moves them, with new labels and targets.
+
+    One is foreground if it now overlaps an object by `foreground_iou`, and else background, so that a box that moved
+    away from its object is unlearned. Those that lie in a crowd, or have left their image, are left out.
+
+    Args:
+        rois: Tensor[R, 5], (image index, x1, y1, x2, y2).
+        class_logits: Tensor[R, 1 + C] of the first look.
+        deltas: Tensor[R, C, 4] of the first look, not normalised.
+        scenes: what is on each image.
+        foreground_iou: least IoU with an object.
+
+    Returns:
+        The RoIs, in the order they came, and int64 Tensor[S], the image of each.
+    """
+    likeliest = class_logits[:, 1:].argmax(dim=1)
+    boxes = decode(rois[:, 1:], deltas[torch.arange(len(rois), device=rois.device), likeliest])
+    parts, images = [], []
+    for i, scene in enumerate(scenes):
+        moved = clip(boxes[rois[:, 0] == i], *scene.size)
+        moved = moved[((moved[:, 2:] - moved[:, :2]) > 0).all(dim=1)]
+        overlap, matched = best_overlap(moved, scene.boxes)
+        foreground = (overlap >= foreground_iou) & (len(scene.boxes) > 0)
+        kept = torch.ones_like(foreground)
+        if len(scene.crowds):
+            kept = foreground | (share_inside(moved, scene.crowds).amax(dim=1) < IN_CROWD)
+        labels = torch.zeros(len(moved), dtype=torch.int64)
+        targets = torch.zeros_like(moved)
+        labels[foreground] = scene.labels[matched[foreground]]
+        targets[foreground] = encode(moved[foreground], scene.boxes[matched[foreground]])
+        parts.append((moved[kept], labels[kept], targets[kept]))
+        images.append(torch.full((int(kept.sum()),), i))
+    return SampledRois(*(torch.cat(part) for part in zip(*parts, strict=True))), torch.cat(images)

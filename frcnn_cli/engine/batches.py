@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import sqrt
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.core.boxes import clip, encode, flip
 from frcnn_cli.core.normalisation import Normalisation
 from frcnn_cli.core.sampling import SampledRois, SamplingConfig, best_overlap, sample_rois
+from frcnn_cli.core.scenes import Scene
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
@@ -41,6 +43,7 @@ class Batch:
         labels: int64 Tensor[R].
         deltas: Tensor[R, 4], not normalised.
         image_ids: N ids, for messages.
+        scenes: what is on each image; empty where RoIs are not images' parts, as crops are not.
     """
 
     images: Tensor
@@ -48,6 +51,7 @@ class Batch:
     labels: Tensor
     deltas: Tensor
     image_ids: tuple[str, ...]
+    scenes: tuple[Scene, ...] = ()
 
     def counts(self) -> tuple[int, int]:
         """RoIs, and those of them that are foreground."""
@@ -59,7 +63,8 @@ class Batch:
             here = slice(first, first + images)
             inside = (self.rois[:, 0] >= here.start) & (self.rois[:, 0] < here.stop)
             rois = self.rois[inside] - self.rois.new_tensor((first, 0, 0, 0, 0))
-            yield Batch(self.images[here], rois, self.labels[inside], self.deltas[inside], self.image_ids[here])
+            targets = self.labels[inside], self.deltas[inside]
+            yield Batch(self.images[here], rois, *targets, self.image_ids[here], self.scenes[here])
 
 
 class TrainingBatches(TorchDataset):
@@ -114,13 +119,12 @@ class TrainingBatches(TorchDataset):
         size = max(width for width, _ in sizes), max(height for _, height in sizes)
         return self._batch(_stack([image for image, *_ in samples], *size), samples, tuple(chosen[i].id for i in mine))
 
-    def _batch(
-        self, images: Tensor, samples: list[tuple[Tensor, Tensor, Tensor, Tensor]], ids: tuple[str, ...]
-    ) -> Batch:
+    def _batch(self, images: Tensor, samples: list[tuple[Tensor, SampledRois, Scene]], ids: tuple[str, ...]) -> Batch:
         """What `_sample` gave of each image, together; `images` are theirs, padded."""
-        rois = [torch.cat((rois.new_full((len(rois), 1), i), rois), dim=1) for i, (_, rois, _, _) in enumerate(samples)]
-        labels, deltas = (torch.cat(part) for part in list(zip(*samples, strict=True))[2:])
-        return Batch(images, torch.cat(rois), labels, deltas, ids)
+        _, sampled, scenes = zip(*samples, strict=True)
+        rois = torch.cat([F.pad(part.rois, (1, 0), value=i) for i, part in enumerate(sampled)])
+        labels = torch.cat([part.labels for part in sampled])
+        return Batch(images, rois, labels, torch.cat([part.deltas for part in sampled]), ids, scenes)
 
     def _chosen(self, number: int) -> tuple[list[ImageRecord], list[torch.Generator]]:
         """The images of a batch, and what decides at random in each."""
@@ -162,16 +166,20 @@ class TrainingBatches(TorchDataset):
 
     def _sample(
         self, record: ImageRecord, place: int, scale: float, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        image, sampled = self._draw_rois(record, place, generator)
+    ) -> tuple[Tensor, SampledRois, Scene]:
+        """An image as the network gets it, the RoIs to learn from, and what is on it, in its pixels."""
+        image, sampled, scene = self._draw_rois(record, place, generator)
         image, ratio = scale_image(image, scale)
         image = self._jittered(image, generator)
         height, width = image.shape[:2]
         rois = clip(sampled.rois * torch.from_numpy(ratio), width, height)
-        return self.normalisation(torch.from_numpy(image).permute(2, 0, 1)), rois, sampled.labels, sampled.deltas
+        pixels = self.normalisation(torch.from_numpy(image).permute(2, 0, 1))
+        return pixels, replace(sampled, rois=rois), scene.resized(torch.from_numpy(ratio), (width, height))
 
-    def _draw_rois(self, record: ImageRecord, place: int, generator: torch.Generator) -> tuple[np.ndarray, SampledRois]:
-        """An image, mirrored or not, and what is learnt from of it, in its pixels."""
+    def _draw_rois(
+        self, record: ImageRecord, place: int, generator: torch.Generator
+    ) -> tuple[np.ndarray, SampledRois, Scene]:
+        """An image, mirrored or not, what is learnt from of it, and what is on it, in its pixels."""
         proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
         objects = record.objects.without_crowds()
         gt_boxes, gt_labels = torch.from_numpy(objects.boxes), torch.from_numpy(objects.labels)
@@ -180,7 +188,8 @@ class TrainingBatches(TorchDataset):
         if torch.rand((), generator=generator) < self.flip_probability:
             image = mirror(image)
             proposals, gt_boxes, crowds = (flip(boxes, record.width) for boxes in (proposals, gt_boxes, crowds))
-        return image, sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds)
+        scene = Scene(place, (record.width, record.height), gt_boxes, gt_labels, crowds)
+        return image, sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds), scene
 
     def _load(self, record: ImageRecord) -> np.ndarray:
         image = load_image(record.path)

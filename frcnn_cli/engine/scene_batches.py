@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import clip, flip
-from frcnn_cli.core.joint_losses import Scene
+from frcnn_cli.core.boxes import flip
+from frcnn_cli.core.scenes import Scene
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.data.transforms import mirror, scale_image
 from frcnn_cli.engine.batches import TrainingBatches
@@ -57,9 +57,9 @@ class SceneBatches(TrainingBatches):
         image, ratio = scale_image(image, scale)
         pixels = self.normalisation(torch.from_numpy(self._jittered(image, generator)).permute(2, 0, 1))
         height, width = pixels.shape[1:]
-        boxes, crowds = (clip(part * torch.from_numpy(ratio), width, height) for part in (boxes, crowds))
+        scene = Scene(place, (record.width, record.height), boxes, torch.from_numpy(objects.labels), crowds)
         seed = int(torch.randint(2**62, (), generator=generator))
-        return pixels, Scene(place, (width, height), boxes, torch.from_numpy(objects.labels), crowds), seed
+        return pixels, scene.resized(torch.from_numpy(ratio), (width, height)), seed
 
     def _batch(self, images: Tensor, samples: list[tuple[Tensor, Scene, int]], ids: tuple[str, ...]) -> SceneBatch:
         _, scenes, seeds = zip(*samples, strict=True)

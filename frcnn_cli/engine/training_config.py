@@ -78,6 +78,7 @@ class TrainingConfig:
         weight_decay: not on biases.
         schedule: of the learning rate.
         box_weight: lambda, the weight of the localisation loss.
+        second_look: weight of the loss of the RoIs where the regression moved them, scored once more; 0: no such look.
         normalise_targets: regression targets to zero mean and unit variance over the data set, as in the paper (2.3).
         ema: decay of the moving average of the weights that is saved and measured; 0 for the weights as they are.
         dropout: after fc6 and fc7.
@@ -122,6 +123,13 @@ class TrainingConfig:
     schedule: Schedule = field(default_factory=Schedule)
     box_weight: float = setting(
         1.0, "Lambda, the weight of the localisation loss.", option="loss-lambda", table="optimizer", least=0
+    )
+    second_look: float = setting(
+        0.0,
+        "Weight of the loss of a second look: the RoIs once more, where their regression moved them, as --refine of "
+        "detect and eval looks at them; 0 for none.",
+        table="optimizer",
+        least=0,
     )
     normalise_targets: bool = setting(
         True,

@@ -14,11 +14,12 @@ import torch
 from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.boxes import iou
 from frcnn_cli.core.faster_rcnn import TARGET_STD, FasterArchitecture, FasterRCNN
-from frcnn_cli.core.joint_losses import LOSSES, JointLosses, JointSampling, Scene, joint_losses
+from frcnn_cli.core.joint_losses import LOSSES, JointLosses, JointSampling, joint_losses
 from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.rpn.anchors import RATIOS, SIZES
 from frcnn_cli.core.rpn.config import DETECTION, TRAINING, AnchorSampling
 from frcnn_cli.core.sampling_config import SamplingConfig
+from frcnn_cli.core.scenes import Scene
 from frcnn_cli.data.images import load_image
 from frcnn_cli.engine.backbone_weights import load_backbone_weights
 from frcnn_cli.engine.batches import TrainingBatches

@@ -103,14 +103,43 @@ class FastRCNNLearner:
     def step_losses(self, run: Run, part: Batch, device: torch.device, count: int) -> dict[str, Tensor]:
         import torch
 
+        rois, config = part.rois.to(device), run.config
+        with run.autocast(device):
+            features = run.model.backbone(part.images.to(device, memory_format=torch.channels_last))
+            logits, deltas = run.model.head(run.model.roi_pool(features, rois))
+        logits, deltas = logits.float(), deltas.float()
+        losses = self._losses(run, logits, deltas, part.labels, part.deltas, count)
+        if config.second_look:
+            more = self._second_look_losses(run, features, part, logits, deltas, count)
+            losses = {name: losses[name] + config.second_look * more[name] for name in losses}
+        return losses
+
+    def _losses(
+        self, run: Run, logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor, count: int
+    ) -> dict[str, Tensor]:
+        """The multi-task loss; `labels` and `targets` are on the CPU, and the targets not normalised."""
         from frcnn_cli.core.losses import multi_task_loss
 
-        targets = ((part.deltas - run.target_mean) / run.target_std).to(device)
-        images = part.images.to(device, memory_format=torch.channels_last)
+        device = logits.device
+        normalised = ((targets - run.target_mean) / run.target_std).to(device)
+        return multi_task_loss(logits, deltas, labels.to(device), normalised, run.config.box_weight, count)
+
+    def _second_look_losses(
+        self, run: Run, features: Tensor, part: Batch, logits: Tensor, deltas: Tensor, count: int
+    ) -> dict[str, Tensor]:
+        """The losses of the RoIs where the first look, whose outputs are given, moved them."""
+        import torch
+
+        from frcnn_cli.core.refinement import moved_rois
+
+        device = features.device
+        predicted = deltas.detach().cpu() * run.target_std + run.target_mean
+        iou = run.config.sampling.foreground_iou
+        moved, images = moved_rois(part.rois, logits.detach().cpu(), predicted, part.scenes, iou)
+        rois = torch.cat((images[:, None].to(moved.rois), moved.rois), dim=1).to(device)
         with run.autocast(device):
-            logits, deltas = run.model(images, part.rois.to(device))
-        labels = part.labels.to(device)
-        return multi_task_loss(logits.float(), deltas.float(), labels, targets, run.config.box_weight, count)
+            logits, deltas = run.model.head(run.model.roi_pool(features, rois))
+        return self._losses(run, logits.float(), deltas.float(), moved.labels, moved.deltas, count)
 
     def train(
         self,

@@ -58,6 +58,7 @@ class FasterRCNNLearner(FastRCNNLearner):
     needs_proposals = False
     # Any RoI that is not foreground is background, as in the paper's code: proposals of nothing are to be unlearned.
     defaults = {"background_iou": (0.0, 0.5)}  # noqa: RUF012
+    unused = {"second_look": "its RoIs are drawn anew in each pass"}  # noqa: RUF012
     losses = ("cls", "bbox", "rpn_cls", "rpn_bbox")
     starts_from = (FAST_RCNN,)
 

@@ -39,6 +39,7 @@ class StagedLearner(FastRCNNLearner):
         "loss_lambda": BY_RIDGE,
         "normalise_targets": BY_RIDGE,
         "class_agnostic": BY_RIDGE,
+        "second_look": BY_RIDGE,
         "eval_every": "a detector in stages is measured at its end",
     }
     losses = ("cls",)

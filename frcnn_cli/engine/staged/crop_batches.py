@@ -28,7 +28,7 @@ class CropBatches(TrainingBatches):
         crops, labels, deltas, ids = [], [], [], []
         for place in self.processes.share(range(len(chosen))):
             record, generator = chosen[place], generators[place]
-            image, sampled = self._draw_rois(record, place, generator)
+            image, sampled, _ = self._draw_rois(record, place, generator)
             crops.append(warp(self._jittered(image, generator), sampled.rois, self.architecture, self.normalisation))
             labels.append(sampled.labels)
             deltas.append(sampled.deltas)
