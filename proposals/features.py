@@ -51,7 +51,11 @@ def pixel_codes(planes: np.ndarray, smoothed: np.ndarray) -> np.ndarray:
         uint8 [H, 5 C, W]: for each row and channel first the colours' bins, then those of the gradient's projections
         on 0, 45, 90 and 135 degrees, -9 to 9 around 10.
     """
-    return _pixel_codes(planes, smoothed, np.float32(TEXTURE_BINS / max(_steepest(smoothed), 1e-12)))
+    channels, height, width = planes.shape
+    codes = np.empty((height, (1 + _PROJECTIONS) * channels, width), np.uint8)
+    steepest = np.sqrt(_steepest(smoothed))
+    _pixel_codes(planes, smoothed, np.float32(TEXTURE_BINS / max(steepest, 1e-12)), np.sqrt(np.float32(0.5)), codes)
+    return codes
 
 
 def describe(codes: np.ndarray, labels: np.ndarray) -> Regions:
@@ -61,15 +65,23 @@ def describe(codes: np.ndarray, labels: np.ndarray) -> Regions:
         codes: the image's `pixel_codes`.
         labels: int32 [H, W], labels 0 .. R - 1.
     """
-    counts, size, box = _count(codes, labels, int(labels.max()) + 1)
-    colour, texture = _histograms(counts, size)
+    height, width = labels.shape
+    regions, kinds = int(labels.max()) + 1, codes.shape[1]
+    channels = kinds // (1 + _PROJECTIONS)
+    counts, size = np.zeros((regions, kinds, 32), np.uint32), np.zeros(regions, np.int64)
+    box = np.tile(np.array([width, height, 0, 0], np.int32), (regions, 1))
+    _count(codes, labels, counts, size, box)
+    colour = np.empty((regions, channels * COLOUR_BINS), np.float32)
+    texture = np.empty((regions, channels * ORIENTATIONS * TEXTURE_BINS), np.float32)
+    _histograms(counts, size, colour, texture)
     return Regions(colour, texture, size, box, touching(labels))
 
 
 def touching(labels: np.ndarray) -> np.ndarray:
     """The pairs of labels that meet in an 8-neighbourhood: int32 [E, 2], sorted, each pair once."""
     count = int(labels.max()) + 1
-    pairs = np.unique(_meetings(labels, count))
+    pairs = np.empty(4 * labels.size, np.int64)
+    pairs = np.unique(pairs[: _meetings(labels, count, pairs)])
     return np.stack((pairs // count, pairs % count), axis=1).astype(np.int32)
 
 
@@ -91,14 +103,12 @@ def _steepest(planes):
             for x in range(width):
                 dx, dy = _gradient(planes, c, y, x)
                 largest = max(largest, dx * dx + dy * dy)
-    return np.sqrt(largest)
+    return largest
 
 
 @compiled
-def _pixel_codes(planes, smoothed, scale):
+def _pixel_codes(planes, smoothed, scale, diagonal, codes):
     channels, height, width = planes.shape
-    codes = np.empty((height, (1 + _PROJECTIONS) * channels, width), np.uint8)
-    diagonal = np.float32(np.sqrt(0.5))
     top = np.float32(TEXTURE_BINS - 0.5)
     for y in range(height):
         for c in range(channels):
@@ -111,17 +121,12 @@ def _pixel_codes(planes, smoothed, scale):
                 dx, dy = dx * scale, dy * scale
                 for i, slope in enumerate((dx, (dx + dy) * diagonal, dy, (dy - dx) * diagonal)):
                     texture[i, x] = np.int32(min(max(slope, -top), top)) + _FLAT  # towards 0
-    return codes
 
 
 @compiled
-def _count(codes, labels, count):
+def _count(codes, labels, counts, size, box):
     height, width = labels.shape
     kinds = codes.shape[1]
-    counts = np.zeros((count, kinds, 32), np.uint32)
-    size = np.zeros(count, np.int64)
-    box = np.empty((count, 4), np.int32)
-    box[:, 0], box[:, 1], box[:, 2], box[:, 3] = width, height, 0, 0
     for y in range(height):
         row = codes[y]
         x = 0
@@ -138,16 +143,12 @@ def _count(codes, labels, count):
             box[region, 1] = min(box[region, 1], y)
             box[region, 2] = max(box[region, 2], x)
             box[region, 3] = y + 1
-    return counts, size, box
 
 
 @compiled
-def _histograms(counts, size):
-    regions = len(counts)
+def _histograms(counts, size, colour, texture):
     channels = counts.shape[1] // (1 + _PROJECTIONS)
-    colour = np.empty((regions, channels * COLOUR_BINS), np.float32)
-    texture = np.empty((regions, channels * ORIENTATIONS * TEXTURE_BINS), np.float32)
-    for region in range(regions):
+    for region in range(len(counts)):
         share = np.float32(1 / (size[region] * channels))
         for c in range(channels):
             for level in range(COLOUR_BINS):
@@ -166,14 +167,12 @@ def _histograms(counts, size):
                     texture[region, opposite + level] = found[_FLAT - level] * share
                 texture[region, first] = (size[region] - up) * share
                 texture[region, opposite] = (size[region] - down) * share
-    return colour, texture
 
 
 @compiled
-def _meetings(labels, count):
-    """The pairs of neighbouring pixels' labels as numbers, a * count + b; most pairs a few times."""
+def _meetings(labels, count, pairs):
+    """Write the pairs of neighbouring pixels' labels as numbers, a * count + b, most pairs a few times; how many."""
     height, width = labels.shape
-    pairs = np.empty(4 * height * width, np.int64)
     found = 0
     for y in range(height):
         below = min(y + 1, height - 1)
@@ -188,4 +187,4 @@ def _meetings(labels, count):
                     if pair != last:
                         pairs[found] = last = pair
                         found += 1
-    return pairs[:found]
+    return found

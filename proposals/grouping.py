@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from proposals.compiled import compiled
+from proposals.compiled import NONE, compiled
 from proposals.features import Regions
 from proposals.modes import Similarity
 
@@ -39,15 +39,25 @@ def group(regions: Regions, similarity: Similarity, image_size: int) -> np.ndarr
         for weight, histogram in ((similarity.colour, regions.colour), (similarity.texture, regions.texture))
         if weight
     ]
-    return _group(
-        np.concatenate(histograms or [np.empty((len(regions.size), 0), np.float32)], axis=1),
-        regions.size,
-        regions.box,
+    count, edges = len(regions.size), len(regions.edges)
+    most = max(2 * count - 1, 0)
+    size, box = np.empty(most, np.int64), np.empty((most, 4), np.int32)
+    size[:count], box[:count] = regions.size, regions.box
+    # A merged region keeps its histograms in the row of one of the two: what is alive stays close together.
+    row = np.arange(most)
+    alive = np.arange(most) < count
+    seen, head = np.full((2, most), -1, np.int64)
+    neighbour, following = np.empty((2, max(4 * edges, 16)), np.int64)
+    end = _group(
+        np.concatenate(histograms or [np.empty((count, 0), np.float32)], axis=1),
+        count,
         regions.edges,
         np.float32(similarity.size),
         np.float32(similarity.fill),
         image_size,
+        *(size, box, row, alive, seen, head, neighbour, following, np.empty(len(neighbour), np.uint64)),
     )
+    return box[:end]
 
 
 @compiled
@@ -111,30 +121,28 @@ def _longer(array, count):
 
 
 @compiled
-def _group(histograms, size0, box0, edges, by_size, by_fill, image_size):
-    count = len(size0)
-    most = 2 * count - 1
-    size = np.empty(most, np.int64)
-    box = np.empty((most, 4), np.int32)
-    for i in range(count):
-        size[i] = size0[i]
-        for side in range(4):
-            box[i, side] = box0[i, side]
-    # A merged region keeps its histograms in the row of one of the two: what is alive stays close together.
-    row = np.arange(most)
-
-    alive = np.zeros(most, np.bool_)
-    alive[:count] = True
-    seen = np.full(most, -1, np.int64)
-
+def _group(
+    histograms,
+    count,
+    edges,
+    by_size,
+    by_fill,
+    image_size,
+    size,
+    box,
+    row,
+    alive,
+    seen,
+    head,
+    neighbour,
+    following,
+    heap,
+):
+    """Merge until nothing is left to merge; how many regions there are then, `count` of them from the beginning."""
     # Each region's neighbours are a linked list in `neighbour` and `following`. Entries of merged regions stay behind
     # and are passed over; a list is walked once, when its own region merges, so all walks together are linear.
-    head = np.full(most, -1, np.int64)
-    neighbour = np.empty(max(4 * len(edges), 16), np.int64)
-    following = np.empty(len(neighbour), np.int64)
-    used = 0
-    heap = np.empty(len(neighbour), np.uint64)
-    waiting = 0
+    used = NONE
+    waiting = NONE
 
     for e in range(len(edges)):
         a, b = np.int64(edges[e, 0]), np.int64(edges[e, 1])
@@ -184,4 +192,4 @@ def _group(histograms, size0, box0, edges, by_size, by_fill, image_size):
                 _push(heap, waiting, key)
                 waiting += 1
         new += 1
-    return box[:new]
+    return new

@@ -57,19 +57,26 @@ def agreement(boxes: np.ndarray, sources: np.ndarray) -> np.ndarray:
         sources: int [N], each box's grouping.
 
     Returns:
-        int64 [N].
+        int32 [N].
     """
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).astype(np.float32)
     order = np.argsort(-areas, kind="stable")
-    found = np.empty(len(boxes), np.int64)
-    found[order] = _agreement(np.ascontiguousarray(boxes[order].T, np.float32), areas[order], sources[order], AGREEMENT)
-    return found
+    found = np.empty(len(boxes), np.int32)
+    sides = np.ascontiguousarray(boxes[order].T, np.float32)
+    # Numbers of 32 bits throughout: those of 64 bits halve what a vector holds.
+    _agreement(sides, areas[order], sources[order].astype(np.int32), np.float32(AGREEMENT), found)
+    agreeing = np.empty_like(found)
+    agreeing[order] = found
+    return agreeing
 
 
 def varied(boxes: np.ndarray) -> np.ndarray:
     """Pick the first boxes so that they keep to `VARIETY`; those that were passed over follow."""
     counts, overlaps = zip(*VARIETY, strict=True)
-    return boxes[_varied(boxes.astype(np.float32), np.array(counts), np.array(overlaps, np.float32))]
+    waiting, picked = np.arange(len(boxes)), np.empty(len(boxes), np.int64)
+    numbers = np.array(counts), np.array(overlaps, np.float32)
+    _varied(boxes.astype(np.float32), *numbers, waiting, picked, *np.empty((5, counts[-1]), np.float32))
+    return boxes[picked]
 
 
 def each_once(boxes: np.ndarray) -> np.ndarray:
@@ -79,62 +86,64 @@ def each_once(boxes: np.ndarray) -> np.ndarray:
     return boxes[np.sort(order[new])]
 
 
+# Loops over slices become vector instructions. Over a range that begins anywhere they do not: numba takes an index for
+# one that may be negative, and asks at every turn.
+
+
 @compiled
-def _agreement(sides, areas, sources, least):
-    x1, y1, x2, y2 = sides
+def _agreement(sides, areas, sources, least, found):
     count = len(areas)
-    found = np.zeros(count, np.int64)
-    end = 0
+    first, end = 0, 0
     for i in range(count):
-        # By falling area: a box under `least` of this one's area cannot overlap it by `least`.
-        end = max(end, i + 1)
+        # By falling area: of two boxes that overlap by `least`, the smaller has at least that share of the larger.
+        while least * areas[first] > areas[i]:
+            first += 1
         while end < count and areas[end] >= least * areas[i]:
             end += 1
-        agreeing = 0
-        for j in range(i + 1, end):
-            width = max(min(x2[i], x2[j]) - max(x1[i], x1[j]), np.float32(0))
-            height = max(min(y2[i], y2[j]) - max(y1[i], y1[j]), np.float32(0))
+        left, top, right, bottom = sides[0, i], sides[1, i], sides[2, i], sides[3, i]
+        x1, y1, x2, y2 = sides[0, first:end], sides[1, first:end], sides[2, first:end], sides[3, first:end]
+        near, origin = areas[first:end], sources[first:end]
+        agreeing = np.int32(0)
+        for j in range(len(near)):
+            width = max(min(right, x2[j]) - max(left, x1[j]), np.float32(0))
+            height = max(min(bottom, y2[j]) - max(top, y1[j]), np.float32(0))
             both = width * height
-            agrees = (both >= np.float32(least) * (areas[i] + areas[j] - both)) & (sources[i] != sources[j])
-            agreeing += agrees
-            found[j] += agrees
-        found[i] += agreeing
-    return found
+            agreeing += np.int32((both >= least * (areas[i] + near[j] - both)) & (origin[j] != sources[i]))
+        found[i] = agreeing
 
 
 @compiled
-def _varied(boxes, counts, overlaps):
-    """The order of the boxes after picking counts[0] that overlap by less than overlaps[0], and so on."""
-    left = np.arange(len(boxes))
-    picked = np.empty(len(boxes), np.int64)
+def _varied(boxes, counts, overlaps, waiting, picked, x1, y1, x2, y2, area):
+    """Write the order of the boxes after picking counts[0] that overlap by less than overlaps[0], and so on."""
     done = 0
-    x1, y1, x2, y2, area = np.empty((5, counts[-1]), np.float32)
     for level in range(len(counts)):
         overlap = overlaps[level]
         behind = 0
-        for i in left:
-            box = boxes[i]
-            size = (box[2] - box[0]) * (box[3] - box[1])
+        for i in waiting:
+            left, top, right, bottom = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+            size = (right - left) * (bottom - top)
             free = done < counts[level]
             first = 0
             while free and first < done:
-                # In blocks: within one there is no branch, so that it becomes vector instructions.
-                near = 0
-                for j in range(first, min(first + 64, done)):
-                    width = max(min(box[2], x2[j]) - max(box[0], x1[j]), np.float32(0))
-                    height = max(min(box[3], y2[j]) - max(box[1], y1[j]), np.float32(0))
+                # In blocks: within one there is no branch.
+                last = min(first + 64, done)
+                lefts, tops, rights, bottoms = x1[first:last], y1[first:last], x2[first:last], y2[first:last]
+                sizes = area[first:last]
+                near = np.int32(0)
+                for j in range(len(sizes)):
+                    width = max(min(right, rights[j]) - max(left, lefts[j]), np.float32(0))
+                    height = max(min(bottom, bottoms[j]) - max(top, tops[j]), np.float32(0))
                     both = width * height
-                    near += both >= overlap * (size + area[j] - both)
+                    near += np.int32(both >= overlap * (size + sizes[j] - both))
                 free = near == 0
-                first += 64
+                first = last
             if free:
-                x1[done], y1[done], x2[done], y2[done], area[done] = box[0], box[1], box[2], box[3], size
+                x1[done], y1[done], x2[done], y2[done], area[done] = left, top, right, bottom, size
                 picked[done] = i
                 done += 1
             else:
-                left[behind] = i
+                waiting[behind] = i
                 behind += 1
-        left = left[:behind]
-    for i in range(len(left)):  # numba compiles longer for an assignment of slices than for all before it
-        picked[done + i] = left[i]
-    return picked
+        waiting = waiting[:behind]
+    for i in range(len(waiting)):  # numba compiles longer for an assignment of slices than for all before it
+        picked[done + i] = waiting[i]

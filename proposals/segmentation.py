@@ -10,7 +10,9 @@ sides hold together already. Two observations make it fast on a grid of pixels a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,12 +56,14 @@ def smooth(planes: np.ndarray) -> np.ndarray:
 
 def pixel_graph(smoothed: np.ndarray) -> PixelGraph:
     """Weigh the edges of a smoothed image, float32 [C, H, W] in [0, 1]."""
-    weights = _weights(smoothed)
+    weights = np.full((4, *smoothed.shape[1:]), _NO_EDGE)
+    _weigh(smoothed, weights)
     known = weights[:, ::3, ::3]
     known = known[known < _NO_EDGE]
     pivot = int(np.median(known).astype(np.float32).view(np.uint32)) if known.size else 0
     bits = weights.view(np.uint32)
-    return PixelGraph(bits, pivot, *_light_edges(bits, pivot))
+    flat = bits.reshape(4, -1)
+    return PixelGraph(bits, pivot, *_sorted(flat.size, _light_edges, flat, pivot))
 
 
 def segment(graph: PixelGraph, k: float) -> np.ndarray:
@@ -76,8 +80,28 @@ def segment(graph: PixelGraph, k: float) -> np.ndarray:
     Returns:
         int32 [H, W]: labels 0, 1, ... in the order of the regions' first pixels, each region connected.
     """
-    scale = np.float32(k / 255)
-    return _segment(graph.weights, graph.pivot, graph.light_weights, graph.light_edges, scale, int(k))
+    flat, width = graph.weights.reshape(4, -1), graph.weights.shape[2]
+    pixels, scale, offsets = flat.shape[1], np.float32(k / 255), np.array([1, width, width + 1, 1 - width])
+    # Trees of pixels. A root is the first pixel of its region, and knows the region's size and the weight under
+    # which an edge may still join it: its heaviest edge + k / size.
+    trees = np.arange(pixels, dtype=np.int32), np.ones(pixels, np.int32), np.full(pixels, scale, np.float32)
+    apart = np.empty(flat.size, np.uint32)
+    count = _join_along(graph.light_weights, graph.light_edges, scale, *trees, offsets, apart, 0)
+    left = flat.size - len(graph.light_edges)
+    weights, edges = _sorted(left, _heavy_edges, flat, graph.pivot, trees[0], offsets)
+    count = _join_along(weights, edges, scale, *trees, offsets, apart, count)
+    labels = np.empty(graph.weights.shape[1:], np.int32)
+    _label(apart[:count], int(k), *trees[:2], offsets, labels.reshape(-1))
+    return labels
+
+
+def _sorted(most: int, choose: Callable[..., int], *given: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of the edges that a kernel chooses, at most so many, by rising weight, and the edges."""
+    # Entries are written before it is known whether they stay: no branch, hence one entry too many.
+    weights, edges, spare_weights, spare_edges = np.empty((4, most + 1), np.uint32)
+    count = choose(*given, weights, edges)
+    _sort(weights, edges, count, spare_weights, spare_edges, np.zeros((3, 1 << _DIGIT), np.int64))
+    return spare_weights[:count], spare_edges[:count]
 
 
 def segment_by_skimage(planes: np.ndarray, k: float) -> np.ndarray:
@@ -93,9 +117,8 @@ def segment_by_skimage(planes: np.ndarray, k: float) -> np.ndarray:
 
 
 @compiled
-def _weights(planes):
+def _weigh(planes, weights):
     channels, height, width = planes.shape
-    weights = np.full((4, height, width), _NO_EDGE, np.float32)
     for y in range(height):
         for direction in range(4):
             # The neighbour's row, and how far right it is.
@@ -104,7 +127,8 @@ def _weights(planes):
             if other < 0 or other == height:
                 continue
             row = weights[direction, y, : width - right]
-            row[:] = 0
+            for x in range(len(row)):
+                row[x] = 0
             for c in range(channels):
                 here, there = planes[c, y, : width - right], planes[c, other, right:]
                 for x in range(len(row)):
@@ -112,14 +136,13 @@ def _weights(planes):
                     row[x] += difference * difference
             for x in range(len(row)):
                 row[x] = np.sqrt(row[x])
-    return weights
 
 
 @compiled
-def _sort(keys, edges, count, spare_keys, spare_edges):
-    """Sort the first `count` keys, all under 2**30, and their edges along: a stable radix sort."""
+def _sort(keys, edges, count, spare_keys, spare_edges, starts):
+    """Sort the first `count` keys, all under 2**30, and their edges along: a stable radix sort, whose result is in the
+    spare arrays. `starts` is [3, 2**_DIGIT] zeros."""
     buckets = 1 << _DIGIT
-    starts = np.zeros((3, buckets), np.int64)
     for i in range(count):
         key = keys[i]
         for digit in range(3):
@@ -140,24 +163,37 @@ def _sort(keys, edges, count, spare_keys, spare_edges):
             spare_edges[place] = edges[i]
         keys, spare_keys = spare_keys, keys
         edges, spare_edges = spare_edges, edges
-    return keys[:count], edges[:count]
 
 
 @compiled
-def _light_edges(weights, pivot):
-    pixels = weights.shape[1] * weights.shape[2]
-    flat = weights.reshape(4, pixels)
-    # Entries are written before it is known whether they stay: no branch, hence one entry too many.
-    keys = np.empty(4 * pixels + 1, np.uint32)
-    edges = np.empty(4 * pixels + 1, np.uint32)
+def _light_edges(flat, pivot, keys, edges):
+    """Write the edges under the pivot and their weights; how many there are."""
     count = 0
     for direction in range(4):
-        for pixel in range(pixels):
+        for pixel in range(flat.shape[1]):
             weight = flat[direction, pixel]
             keys[count] = weight
             edges[count] = np.uint32((pixel << 2) | direction)
             count += weight < pivot
-    return _sort(keys, edges, count, np.empty(count, np.uint32), np.empty(count, np.uint32))
+    return count
+
+
+@compiled
+def _heavy_edges(flat, pivot, parent, offsets, keys, edges):
+    """Likewise the others, but for those within a region."""
+    pixels = len(parent)
+    # A pixel's parent lies before it, so one pass in order leads all of them straight to their roots.
+    for pixel in range(pixels):
+        parent[pixel] = parent[parent[pixel]]
+    count = 0
+    for direction in range(4):
+        offset = offsets[direction]
+        for pixel in range(max(0, -offset), min(pixels, pixels - offset)):
+            weight = flat[direction, pixel]
+            keys[count] = weight
+            edges[count] = np.uint32((pixel << 2) | direction)
+            count += (weight >= pivot) & (weight < _NO_EDGE_BITS) & (parent[pixel] != parent[pixel + offset])
+    return count
 
 
 @compiled
@@ -196,50 +232,20 @@ def _join_along(weights, edges, scale, parent, size, limit, offsets, kept_apart,
 
 
 @compiled
-def _segment(weights, pivot, light_weights, light_edges, scale, min_size):
-    height, width = weights.shape[1:]
-    pixels = height * width
-    flat = weights.reshape(4, pixels)
-    offsets = np.array([1, width, width + 1, 1 - width])
-    # Trees of pixels. A root is the first pixel of its region, and knows the region's size and the weight under
-    # which an edge may still join it: its heaviest edge + k / size.
-    parent = np.arange(pixels).astype(np.int32)
-    size = np.ones(pixels, np.int32)
-    limit = np.full(pixels, scale, np.float32)
-    kept_apart = np.empty(4 * pixels, np.uint32)
-    apart = _join_along(light_weights, light_edges, scale, parent, size, limit, offsets, kept_apart, 0)
-
-    # A pixel's parent lies before it, so one pass in order leads all of them straight to their roots.
-    for pixel in range(pixels):
-        parent[pixel] = parent[parent[pixel]]
-    most = 4 * pixels - len(light_edges) + 1
-    keys, edges = np.empty(most, np.uint32), np.empty(most, np.uint32)
-    count = 0
-    for direction in range(4):
-        offset = offsets[direction]
-        for pixel in range(max(0, -offset), min(pixels, pixels - offset)):
-            weight = flat[direction, pixel]
-            keys[count] = weight
-            edges[count] = np.uint32((pixel << 2) | direction)
-            count += (weight >= pivot) & (weight < _NO_EDGE_BITS) & (parent[pixel] != parent[pixel + offset])
-    keys, edges = _sort(keys, edges, count, np.empty(count, np.uint32), np.empty(count, np.uint32))
-    apart = _join_along(keys, edges, scale, parent, size, limit, offsets, kept_apart, apart)
-
-    for i in range(apart):
-        pixel = np.int64(kept_apart[i] >> np.uint32(2))
+def _label(apart, min_size, parent, size, offsets, labels):
+    """Join what is too small along the edges that were kept apart, and number the regions."""
+    for i in range(len(apart)):
+        pixel = np.int64(apart[i] >> np.uint32(2))
         a = _find(parent, pixel)
-        b = _find(parent, pixel + offsets[kept_apart[i] & np.uint32(3)])
+        b = _find(parent, pixel + offsets[apart[i] & np.uint32(3)])
         if a != b and (size[a] < min_size or size[b] < min_size):
             a, b = min(a, b), max(a, b)
             parent[b] = a
             size[a] += size[b]
-
-    labels = np.empty(pixels, np.int32)
     regions = 0
-    for pixel in range(pixels):
+    for pixel in range(len(parent)):
         if parent[pixel] == pixel:
             labels[pixel] = regions
             regions += 1
         else:
             labels[pixel] = labels[parent[pixel]]
-    return labels.reshape(height, width)

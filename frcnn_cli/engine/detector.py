@@ -63,6 +63,12 @@ class Detector:
             self.engine.measure(self.times)
         return self.times
 
+    def sharing(self, images: int) -> Detector:
+        """The same detector for one of so many images that are looked at together, where its engine can do that."""
+        detector = Detector(self.engine.sharing(images))
+        detector.times = self.times
+        return detector
+
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = "cpu", runtime: str = "auto") -> Detector:
         """The detector in a file.
@@ -207,7 +213,7 @@ def _detect(
     if not engine.needs_proposals:
         return engine.detect(image, None, config), None
     start = time.perf_counter()
-    if isinstance(engine, EarlyEngine) and source.made:
+    if isinstance(engine, EarlyEngine) and engine.at_once > 1 and source.made:
         with ThreadPoolExecutor(1) as pool:
             looking = pool.submit(engine.look, image, config)
             boxes = source.boxes(image, image_id)

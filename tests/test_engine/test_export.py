@@ -16,6 +16,7 @@ from frcnn_cli.core.normalisation import NORMALISATIONS, Normalisation
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.export.detector import export_checkpoint
 from frcnn_cli.engine.export.metadata import OPSET, OnnxAbout
+from frcnn_cli.engine.export.pixels import Pixels
 from frcnn_cli.engine.export.quantisation import quantise
 from frcnn_cli.errors import UsageError
 
@@ -138,3 +139,44 @@ def test_eight_bits_are_near_float32(tiny_checkpoint):
     assert about.int8.calibration == "squares"
     types = {value.name: value.data_type for value in small.graph.initializer}
     assert onnx.TensorProto.INT8 in types.values()
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "zero"), [(HALF, 128), (Normalisation("BGR", 1.0, (100.25,) * 3, (50.0,) * 3), 100)]
+)
+@pytest.mark.parametrize("name", ["vgg16", "efficientnet_lite0", "resnet18 of timm"])
+def test_an_image_s_bytes_serve_as_quantised_pixels(name, normalisation, zero):
+    """The same answers as from the model whose quantised input is the normalised image, but for rounding."""
+    model = export_checkpoint(checkpoint_of(MODELS[name], normalisation), "")
+    image, rois = picture(96, 120), boxes_of(96, 120)
+    small = quantise(model, [(image, rois)], "squares")
+    inputs = [node.op_type for node in small.graph.node if node.name.startswith("input/")]
+    assert not {"Cast", "Mul", "Add", "QuantizeLinear"}.intersection(inputs)
+    (pad,) = (node for node in small.graph.node if node.op_type == "Pad" and node.name.startswith("input/"))
+    (first,) = (node for node in small.graph.node if pad.output[0] in node.input)
+    constants = {value.name: onnx.numpy_helper.to_array(value) for value in small.graph.initializer}
+    assert constants[first.input[2]] == zero
+    assert constants[first.input[1]] == pytest.approx(normalisation.scale / normalisation.std[0])
+    assert constants.keys() <= {name for node in small.graph.node for name in node.input}
+    scores, _ = run(small, image, rois)
+    expected, _ = run(model, image, rois)
+    assert np.corrcoef(scores.ravel(), expected.ravel())[0, 1] > 0.95  # random layers, of eight bits each
+
+
+def test_what_moves_into_the_bias_changes_nothing_within_the_image():
+    model = export_checkpoint(checkpoint_of(MODELS["vgg16"]), "")
+    image, rois = picture(200, 200), np.array([[80, 80, 120, 120]], np.float32)
+    moved = onnx.ModelProto()
+    moved.CopyFrom(model)
+    Pixels.of(moved, HALF).prepare(moved)
+    for before, after in zip(run(model, image, rois), run(moved, image, rois), strict=True):
+        assert np.abs(before - after).max() < 1e-4
+
+
+def test_channels_normalised_differently_are_normalised_before():
+    checkpoint = checkpoint_of(MODELS["vgg16"], BGR)
+    model = export_checkpoint(checkpoint, "")
+    assert Pixels.of(model, BGR) is None
+    image, rois = picture(96, 120), boxes_of(96, 120)
+    scores, _ = run(quantise(model, [(image, rois)], "squares"), image, rois)
+    assert np.corrcoef(scores.ravel(), by_torch(checkpoint, image, rois)[0].ravel())[0, 1] > 0.99

@@ -18,6 +18,7 @@ from frcnn_cli.core import boxes as torch_boxes
 from frcnn_cli.core.detection import select_detections as torch_select
 from frcnn_cli.core.pyramid import assign_levels as torch_levels
 from frcnn_cli.data.images import load_image
+from frcnn_cli.data.items import ImageFile
 from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.detection_config import EVALUATION, DetectionConfig
 from frcnn_cli.engine.detector import BUNDLED_MODEL, Detector
@@ -28,6 +29,7 @@ from frcnn_cli.engine.runtimes import numpy_boxes
 from frcnn_cli.engine.runtimes.numpy_selection import select_detections
 from frcnn_cli.engine.runtimes.onnx_engine import OnnxEngine
 from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
+from frcnn_cli.engine.stream import detect_files
 from frcnn_cli.errors import UsageError
 from proposals import selective_search
 
@@ -117,6 +119,16 @@ def test_a_data_set_is_scored_alike(both, tiny_dataset, tiny_proposals):
     for found, expected in zip(ours.detections, theirs.detections, strict=True):
         assert_same(found, expected, 0.97)
     assert ours.ap.mean_ap == pytest.approx(theirs.ap.mean_ap, abs=0.01)
+
+
+def test_images_looked_at_together_give_what_each_gives_alone(both, photographs):
+    """Threads share a model, and each takes its share of the cores: 3 // 3 = 1."""
+    engine = OnnxEngine(both[0].engine.model, 3)
+    items = [ImageFile(path) for path in sorted((photographs / "JPEGImages").iterdir())[:6]]
+    found = [looked.result.detections for looked in detect_files(Detector(engine), items, config=EVALUATION)]
+    for item, together in zip(items, found, strict=True):
+        alone = both[0].detect(item.path, config=EVALUATION)
+        assert_same(together, alone)
 
 
 def test_numpy_s_mathematics_is_torch_s():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,9 @@ class Early(Plain):
     """One that looks at three images together."""
 
     at_once: int = 3
+
+    def sharing(self, images: int) -> Early:
+        return replace(self, at_once=self.at_once // images)
 
     def look(self, image: np.ndarray, config) -> EarlyLook:
         return EarlyLook(self, image)
@@ -79,7 +82,7 @@ def test_stopping_leaves_the_rest(engine, items):
 
 def test_what_an_engine_raises_comes_out(items):
     class Broken(Early):
-        def look(self, image, config):
+        def detect(self, image, proposals, config):
             raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):

@@ -9,7 +9,8 @@ import sys
 KERNEL = """
 import numpy as np
 from proposals.features import _meetings
-print(_meetings(np.array([[0, 1], [1, 1]], np.int32), 2).tolist())
+pairs = np.empty(16, np.int64)
+print(pairs[: _meetings(np.array([[0, 1], [1, 1]], np.int32), 2, pairs)].tolist())
 """
 NOWHERE_TO_CACHE = """
 import numba.core.caching

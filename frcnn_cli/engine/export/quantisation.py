@@ -34,6 +34,7 @@ from frcnn_cli.engine.export.metadata import (
     OnnxAbout,
     Quantised,
 )
+from frcnn_cli.engine.export.pixels import Pixels
 from frcnn_cli.errors import UsageError
 
 QUANTISED = {
@@ -56,10 +57,13 @@ def quantise(model: ModelProto, samples: Iterable[tuple[np.ndarray, np.ndarray]]
     Raises:
         UsageError: the features do not end in an activation that is 0 or more.
     """
+    about = OnnxAbout.of({entry.key: entry.value for entry in model.metadata_props}, "")
     operators = {node.name: (node.name.partition("/")[0], node.op_type) for node in model.graph.node}
     chosen = [name for name, (part, operator) in operators.items() if operator in QUANTISED.get(part, ())]
     copy = ModelProto()  # the quantiser takes the model it is given apart
     copy.CopyFrom(model)
+    pixels = Pixels.of(model, about.normalisation)
+    overrides = pixels.prepare(copy) if pixels else {}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         target = Path(folder, "int8.onnx")
         quantize_static(
@@ -75,11 +79,13 @@ def quantise(model: ModelProto, samples: Iterable[tuple[np.ndarray, np.ndarray]]
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             # The mean of the photographs' extremes: the one with the largest values does not make all others coarse.
-            extra_options={"CalibMovingAverage": True},
+            extra_options={"CalibMovingAverage": True, "TensorQuantOverrides": overrides},
         )
         quantised = onnx.load(target)
+    if pixels:
+        pixels.connect(quantised)
     features, pooled = _share_scale(quantised)
-    about = OnnxAbout.of({entry.key: entry.value for entry in model.metadata_props}, "")
+    _drop_unused(quantised)
     about = replace(about, int8=Quantised(calibration, features, pooled))
     helper.set_model_props(quantised, {KEY: about.to_json()})
     return quantised
@@ -121,3 +127,11 @@ def _share_scale(model: ModelProto) -> tuple[str, str]:
         if node is after or after.output[0] in node.input:
             node.input[1:] = scale
     return before.output[0], after.output[0]
+
+
+def _drop_unused(model: ModelProto) -> None:
+    """Leave out constants that no node reads any more, in place."""
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [value for value in model.graph.initializer if value.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)

@@ -50,6 +50,9 @@ class EarlyEngine(Engine, Protocol):
 
     at_once: int
 
+    def sharing(self, images: int) -> EarlyEngine:
+        """The same engine for one of so many images that are looked at together: it uses its share of the cores."""
+
     def look(self, image: np.ndarray, config: DetectionConfig) -> Look:
         """Compute what needs no proposals.
 

@@ -30,7 +30,7 @@ def open_checkpoint(path: Path, device: str) -> OnnxEngine:
     exported = exported_file(path)
     if not exported.is_file():
         raise UsageError(f"--runtime onnx: no {exported}; make it: frcnn export {path} -o {exported}")
-    engine = OnnxEngine(OnnxModel(exported, _cores()))
+    engine = OnnxEngine(OnnxModel(exported), _cores())
     if exported != path and engine.model.about.checkpoint != digest(path):
         raise DataError(f"{exported}: not exported from {path} as it is now; frcnn export {path} -o {exported}")
     return engine
@@ -52,19 +52,21 @@ class OnnxEngine:
 
     Args:
         model: of a Fast R-CNN.
+        threads: to use.
 
     Raises:
-        DataError: of another kind.
+        DataError: of another kind, or ONNX Runtime cannot run it.
     """
 
     needs_proposals = True
 
-    def __init__(self, model: OnnxModel) -> None:
+    def __init__(self, model: OnnxModel, threads: int) -> None:
         if model.about.kind != FAST_RCNN:
             raise DataError(f"a detector of the kind {model.about.kind!r}; ONNX Runtime runs {FAST_RCNN} here")
+        model.open(_beside_search(threads), threads)
         self.model = model
         self.classes = model.about.classes
-        self.at_once = model.threads
+        self.at_once = self.threads = threads
 
     def measure(self, times: PartTimes) -> None:
         """Add the seconds of each part to `times` from now on."""
@@ -72,15 +74,25 @@ class OnnxEngine:
 
     def warm_up(self) -> None:
         """Have numba compile what it has to."""
-        self.model.pool(self.model.features(np.zeros((64, 64, 3), np.uint8)), np.array([[0, 0, 64, 64]], np.float32))
+        features = self.model.features(np.zeros((64, 64, 3), np.uint8), _beside_search(self.threads))
+        self.model.pool(features, np.array([[0, 0, 64, 64]], np.float32), 1)
+
+    def sharing(self, images: int) -> OnnxEngine:
+        """See `EarlyEngine.sharing`."""
+        return OnnxEngine(self.model, max(self.threads // images, 1))
 
     def detect(self, image: np.ndarray, proposals: np.ndarray | None, config: DetectionConfig) -> Detections:
         """See `Engine.detect`."""
-        return Look(self.model, image, config).detect(proposals)
+        return Look(self.model, image, config, self.threads).detect(proposals)
 
     def look(self, image: np.ndarray, config: DetectionConfig) -> Look:
         """Compute what needs no proposals; see `EarlyEngine`."""
-        return Look(self.model, image, config).begin()
+        return Look(self.model, image, config, self.threads).begin()
+
+
+def _beside_search(threads: int) -> int:
+    """Of these threads, those that look at an image while it is searched."""
+    return max(threads // 2, 1)
 
 
 class Look:
@@ -90,10 +102,11 @@ class Look:
         model: the network.
         image: uint8 RGB [H, W, 3].
         config: how closely.
+        threads: to use.
     """
 
-    def __init__(self, model: OnnxModel, image: np.ndarray, config: DetectionConfig) -> None:
-        self.model, self.image, self.config = model, image, config
+    def __init__(self, model: OnnxModel, image: np.ndarray, config: DetectionConfig, threads: int) -> None:
+        self.model, self.image, self.config, self.threads = model, image, config, threads
         about = model.about
         height, width = image.shape[:2]
         short_sides = sorted(config.short_sides or (about.short_side,))
@@ -102,9 +115,10 @@ class Look:
         self._views: dict[int, tuple[list[np.ndarray], np.ndarray, int]] = {}
 
     def begin(self) -> Look:
-        """Compute the features of an image that is looked at in one size; which of several are needed, boxes tell."""
+        """Compute the features of an image that is looked at in one size, while it is searched; which of several are
+        needed, boxes tell."""
         if len(self.factors) == 1:
-            self._view(0)
+            self._view(0, _beside_search(self.threads))
         return self
 
     def detect(self, proposals: np.ndarray) -> Detections:
@@ -118,13 +132,13 @@ class Look:
         with self.model.times.part(SELECTION):
             return select_detections(scored, (width, height), self.config)
 
-    def _view(self, level: int) -> tuple[list[np.ndarray], np.ndarray, int]:
+    def _view(self, level: int, threads: int) -> tuple[list[np.ndarray], np.ndarray, int]:
         """Features, and those of the mirrored image if wanted; what boxes are multiplied with; the width in pixels."""
         if level not in self._views:
             scaled, ratio = scale_image(self.image, self.factors[level])
-            features = [self.model.features(scaled)]
+            features = [self.model.features(scaled, threads)]
             if self.config.flip:
-                features.append(self.model.features(mirror(scaled)))
+                features.append(self.model.features(mirror(scaled), threads))
             self._views[level] = features, ratio, scaled.shape[1]
         return self._views[level]
 
@@ -139,7 +153,7 @@ class Look:
 
     def _score(self, level: int, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and deltas of boxes in pixels of the image, averaged with what the mirror gives."""
-        (features, *mirrored), ratio, width = self._view(level)
+        (features, *mirrored), ratio, width = self._view(level, self.threads)
         boxes = boxes * ratio
         probabilities, deltas = self._score_on(features, boxes)
         for other in mirrored:
@@ -154,6 +168,6 @@ class Look:
         # Four numbers under 2**16 in one: whole rows take ten times as long to tell apart.
         keys = cells.astype(np.int64) @ (np.int64(1) << np.array((48, 32, 16, 0)))
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        pooled = self.model.pool(features, cells[first] * np.float32(stride))
-        probabilities, deltas = self.model.answer(pooled)
+        pooled = self.model.pool(features, cells[first] * np.float32(stride), self.threads)
+        probabilities, deltas = self.model.answer(pooled, self.threads)
         return probabilities[inverse], deltas[inverse]

@@ -2,11 +2,16 @@
 
 The file has the whole detector. Its graph is cut before and after RoI pooling, so that features are computed once for
 however many RoIs there are, while the proposals are still being made.
+
+Each half takes the number of threads that it may use, for which ONNX Runtime has a session of its own: threads of one
+session wait for one another after every layer, and wait long where something else keeps a core from one of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +32,6 @@ class OnnxModel:
 
     Args:
         path: of an ONNX file that `frcnn export` wrote.
-        threads: that each half may use.
 
     Attributes:
         about: what the file says of itself.
@@ -38,35 +42,70 @@ class OnnxModel:
         DataError: not such a file, or of another version.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path) -> None:
         model, self.about = _read(path)
-        self.threads = threads
         self.times = PartTimes()
         names = (FEATURES, POOLED)
         if self.about.int8 is not None:
             names = (self.about.int8.features, self.about.int8.pooled)
-        try:
-            self._backbone = _session(_backbone(model, names[0]), threads)
-            self._head = _session(_head(model, names[1]), threads)
-        except Exception as error:  # ONNX Runtime has a type for each of its codes
-            raise DataError(f"{path}: ONNX Runtime cannot run it ({reason(error)})") from error
+        self._backbone = _Sessions(path, lambda: _backbone(model, names[0]))
+        self._head = _Sessions(path, lambda: _head(model, names[1]))
 
-    def features(self, image: np.ndarray) -> np.ndarray:
+    def open(self, backbone: int, head: int) -> None:
+        """Make the halves ready for so many threads, which is otherwise done when they are first used.
+
+        Raises:
+            DataError: ONNX Runtime cannot run the model.
+        """
+        self._backbone.of(backbone)
+        self._head.of(head)
+
+    def features(self, image: np.ndarray, threads: int) -> np.ndarray:
         """The map of uint8 RGB [H, W, 3], cell by cell: float32 or uint8 [h, w, C]."""
+        session = self._backbone.of(threads)
         with self.times.part(BACKBONE):
-            (cells,) = self._backbone.run(None, {IMAGE: image})
+            (cells,) = session.run(None, {IMAGE: image})
         return cells[0]
 
-    def pool(self, features: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    def pool(self, features: np.ndarray, boxes: np.ndarray, threads: int) -> np.ndarray:
         """What the head reads, [K, P * P * C], of boxes [K, 4] in pixels of the image."""
         with self.times.part(POOLING):
-            pooled = pool_array(features, boxes, self.about.roi_size, 1 / self.about.stride, self.threads)
+            pooled = pool_array(features, boxes, self.about.roi_size, 1 / self.about.stride, threads)
         return pooled.reshape(len(pooled), -1)
 
-    def answer(self, pooled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def answer(self, pooled: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities float32 [K, 1 + C] and deltas float32 [K, C, 4], or [K, 1, 4] where all classes share one."""
+        session = self._head.of(threads)
         with self.times.part(HEAD):
-            return tuple(self._head.run([SCORES, DELTAS], {self._head.get_inputs()[0].name: pooled}))
+            return tuple(session.run([SCORES, DELTAS], {session.get_inputs()[0].name: pooled}))
+
+
+class _Sessions:
+    """One half of a model, ready for one number of threads after another.
+
+    Args:
+        path: of the file, for messages.
+        cut: makes the half.
+    """
+
+    def __init__(self, path: Path, cut: Callable[[], ModelProto]) -> None:
+        self._path, self._cut = path, cut
+        self._made: dict[int, InferenceSession] = {}
+        self._lock = Lock()
+
+    def of(self, threads: int) -> InferenceSession:
+        """The session that uses so many threads.
+
+        Raises:
+            DataError: ONNX Runtime cannot run the model.
+        """
+        with self._lock:
+            if threads not in self._made:
+                try:
+                    self._made[threads] = _session(self._cut(), threads)
+                except Exception as error:  # ONNX Runtime has a type for each of its codes
+                    raise DataError(f"{self._path}: ONNX Runtime cannot run it ({reason(error)})") from error
+            return self._made[threads]
 
 
 def _read(path: Path) -> tuple[ModelProto, OnnxAbout]:

@@ -77,16 +77,25 @@ class ProposalConfig:
 class SearchSource:
     """Searches each image; a `ProposalSource`.
 
+    Args:
+        config: how.
+        threads: to use; None for one a core.
+
     Raises:
         UsageError: no such mode, or it knows no other size than its own.
     """
 
     made = True
 
-    def __init__(self, config: ProposalConfig | None = None) -> None:
+    def __init__(self, config: ProposalConfig | None = None, threads: int | None = None) -> None:
         self.config = config or ProposalConfig()
+        self.threads = threads
         self.search = self.config.search()
+
+    def in_one_thread(self) -> SearchSource:
+        """The same for one of many images that are searched at a time."""
+        return SearchSource(self.config, 1)
 
     def boxes(self, image: np.ndarray, image_id: str = "") -> np.ndarray:
         """See `ProposalSource.boxes`."""
-        return self.search(image)
+        return self.search(image, threads=self.threads)
