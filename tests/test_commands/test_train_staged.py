@@ -181,6 +181,7 @@ def begin(run_frcnn, tiny_voc, proposals, tmp_path):
         (("--stages", "features,boxes"), "--stages features,boxes: the SVMs come before the boxes; name svm, too"),
         (("--crop", 64), "--crop: belongs to --detector rcnn"),
         (("--loss-lambda", 2), "--loss-lambda: boxes are learnt by ridge regression"),
+        (("--second-look", 1), "--second-look: boxes are learnt by ridge regression"),
         (("--roi-size", 3), "--roi-size: SPPnet pools a pyramid"),
     ],
 )

@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from frcnn_cli.core.backbones import NORMALISATIONS
+from frcnn_cli.core.losses import multi_task_loss
 from frcnn_cli.core.model import Architecture, FastRCNN
+from frcnn_cli.core.refinement import moved_rois
 from frcnn_cli.core.sampling import SamplingConfig
 from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.proposals.stored import StoredProposals
@@ -137,6 +139,31 @@ def test_eight_images_are_learnt_by_heart(tiny_dataset, tiny_proposals, tmp_path
     found = evaluate_dataset(detector, by_heart, tiny_proposals).ap
     assert last < 0.3 * first
     assert found.mean_ap > 0.85
+
+
+def test_a_second_look_adds_the_loss_of_the_moved_rois(new_run, train_set, tiny_proposals):
+    """The loss grows with its weight along a line, whose slope is the moved RoIs' own loss."""
+    config = replace(SHORT, dropout=0.0, box_weight=2.0)
+    batches = TrainingBatches(
+        train_set.records, tiny_proposals, NORMALISATIONS["imagenet"], config.sampling, config.scales, 0.5, 0
+    )
+    batch, count = batches[0], 50
+    losses = {}
+    for weight in (0.0, 1.0, 3.0):
+        run = new_run(replace(config, second_look=weight))
+        losses[weight] = run.learner.step_losses(run, batch, torch.device("cpu"), count)
+    with torch.no_grad():
+        features = run.model.backbone(batch.images)
+        logits, deltas = run.model.head(run.model.roi_pool(features, batch.rois))
+        moved, images = moved_rois(batch.rois, logits, deltas * run.target_std + run.target_mean, batch.scenes, 0.5)
+        again = torch.cat((images[:, None].float(), moved.rois), dim=1)
+        targets = (moved.deltas - run.target_mean) / run.target_std
+        own = multi_task_loss(*run.model.head(run.model.roi_pool(features, again)), moved.labels, targets, 2.0, count)
+    assert len(moved) > 0
+    for name, value in own.items():
+        for weight in (1.0, 3.0):
+            more = (losses[weight][name] - losses[0.0][name]).item()
+            assert more == pytest.approx(weight * value.item(), rel=1e-4)
 
 
 def first_update(run: Run, train_set, proposals) -> None:
