@@ -25,6 +25,7 @@ class DetectionConfig:
             `short_sides`; for 600 and 1000, and scales up to 1200, that is the paper's 2000.
         flip: average with the scores and boxes of the mirrored image.
         box_voting: see `core.detection.vote`.
+        max_proposals: how many of an image's proposals are looked at, the first ones.
         refine: how many of the likeliest proposals are looked at again; see `core.refinement`.
 
     Raises:
@@ -59,6 +60,9 @@ class DetectionConfig:
     )
     box_voting: bool = setting(
         True, "Make each box the weighted mean of those of its class around it.", off="no-box-voting"
+    )
+    max_proposals: int = setting(
+        2000, "Look at so many of an image's proposals, the best-ranked ones.", metavar="N", least=1
     )
     refine: int = setting(
         100, "Look at so many of the likeliest proposals once more, where they moved to.", metavar="N", least=0

@@ -132,9 +132,9 @@ class Detector:
             raise UsageError("the model proposes its own boxes, and takes no others")
         if proposals is not None:
             height, width = image.shape[:2]
-            proposals = checked_proposals(np.asarray(proposals, np.float32), width, height)
+            proposals = checked_proposals(np.asarray(proposals, np.float32), width, height)[: config.max_proposals]
             return self.engine.detect(image, proposals, config).named(self.classes)
-        search = ProposalConfig(mode, search_size=search_size, smallest=smallest)
+        search = ProposalConfig(mode, config.max_proposals, search_size=search_size, smallest=smallest)
         source = SearchSource(search) if self.engine.needs_proposals else None
         found, _ = _detect(self.engine, image, "", source, config)
         return found.named(self.classes)
@@ -216,10 +216,10 @@ def _detect(
     if isinstance(engine, EarlyEngine) and engine.at_once > 1 and source.made:
         with ThreadPoolExecutor(1) as pool:
             looking = pool.submit(engine.look, image, config)
-            boxes = source.boxes(image, image_id)
+            boxes = source.boxes(image, image_id)[: config.max_proposals]
             seconds = time.perf_counter() - start
             return looking.result().detect(boxes), seconds
-    boxes = source.boxes(image, image_id)
+    boxes = source.boxes(image, image_id)[: config.max_proposals]
     seconds = time.perf_counter() - start
     return engine.detect(image, boxes, config), seconds if source.made else None
 

@@ -84,6 +84,22 @@ def test_detections_answer_the_proposals(detector, tiny_dataset):
     assert one.scores.sum() <= 1 + 1e-5
 
 
+def test_the_first_proposals_are_looked_at(detector, kitten, kitten_boxes, tmp_path):
+    """Whether they are given, read or made."""
+    few = replace(EVERYTHING, max_proposals=40)
+    expected = detector.detect(kitten, kitten_boxes[:40], EVERYTHING)
+    path = tmp_path / "kitten.png"
+    Image.fromarray(kitten).save(path)
+    ways = {
+        "given": detector.detect(kitten, kitten_boxes, few),
+        "made": detector.detect(kitten, config=few),
+        "searched for": detect_file(detector, path, "kitten", None, few).detections,
+    }
+    assert len(detector.detect(kitten, kitten_boxes, EVERYTHING)) > len(expected) > 0
+    for way, found in ways.items():
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3, err_msg=way)
+
+
 def test_no_proposals(detector, tmp_path, noise_image):
     path = noise_image("a.png", 50, 40)
     write_proposals(tmp_path / "p.npz", {"a": np.zeros((0, 4))}, {"sizes": {"a": (50, 40)}})
