@@ -84,7 +84,7 @@ def fingerprint(path: str | Path) -> tuple[int, int]:
 
 
 def read_text(path: str | Path) -> str:
-    """Read text in UTF-8, or in UTF-16 or UTF-32 where it begins with their byte order mark, or as ASCII does in them.
+    """Read text in UTF-8, or in UTF-16 or UTF-32 where it begins with their byte order mark, or with ASCII in them.
 
     Raises:
         DataError: as `reading`, and if the bytes are no such text.
