@@ -98,7 +98,7 @@ def _run(words: list[str], debug: bool) -> int:
             return 2
         except (Exception, KeyboardInterrupt) as error:
             if debug:
-                traceback.print_exc()
+                click.echo(visible(traceback.format_exc()), err=True)
             return _fail(*outcome(error))
         finally:
             distributed.leave()

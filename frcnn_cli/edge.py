@@ -31,6 +31,7 @@ from frcnn_cli.errors import (
     signal_of,
 )
 from frcnn_cli.files import reason
+from frcnn_cli.text import one_line
 
 DEBUG = "FRCNN_DEBUG"
 """The environment variable that stands for ``--debug``."""
@@ -129,9 +130,9 @@ def outcome(error: BaseException) -> tuple[str, int]:
     """
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "frcnn"
-        return f"{error.format_message()} (see '{where} --help')", 2
+        return f"{one_line(error.format_message())} (see '{where} --help')", 2
     if isinstance(error, click.ClickException):
-        return error.format_message(), error.exit_code
+        return one_line(error.format_message()), error.exit_code
     if isinstance(error, UsageError):
         return str(error), 2
     if isinstance(error, Interrupted):

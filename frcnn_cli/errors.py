@@ -5,12 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from frcnn_cli.text import one_line
+
 ALIKE = 3
 """Faults of one kind that are all shown. Of more, the first stands for them."""
 
 
 class FrcnnError(Exception):
-    """A fault a user can act on. The message is one line that names the file and the fault."""
+    """A fault a user can act on.
+
+    Args:
+        lines: one that names the file and the fault, or several, a fault each. A name in them that has several lines
+            itself makes no more of them.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+
+    def __str__(self) -> str:
+        return "\n".join(map(one_line, self.args))
 
 
 class UsageError(FrcnnError):
@@ -47,7 +60,7 @@ class DatasetFaults(DataError):
         self.faults = tuple(faults)
         count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
         lines = self.faults if everything else group_faults(self.faults)
-        super().__init__("\n".join((f"{name}: {count}", *(f"  {line}" for line in lines))))
+        super().__init__(f"{name}: {count}", *(f"  {line}" for line in lines))
 
 
 def group_faults(faults: Sequence[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import glob
+import json
 import os
 import re
 import secrets
@@ -20,15 +20,6 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
-
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-
 
 LONGEST_NAME = 255
 """Bytes of the name of a file."""
@@ -93,17 +84,16 @@ def fingerprint(path: str | Path) -> tuple[int, int]:
 
 
 def read_text(path: str | Path) -> str:
-    """Read text in UTF-8, or in UTF-16 or UTF-32 where it begins with their byte order mark.
+    """Read text in UTF-8, or in UTF-16 or UTF-32 where it begins with their byte order mark, or with ASCII in them.
 
     Raises:
         DataError: as `reading`, and if the bytes are no such text.
     """
     data = read_bytes(path)
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
     try:
-        text = data.decode(encoding)
+        text = data.decode(json.detect_encoding(data))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+        raise DataError(f"{path}: cannot be read (no text in UTF-8: {reason(error)})") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

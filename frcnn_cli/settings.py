@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Leaf:
 
 def leaves(group: type) -> Iterator[Leaf]:
     """The options of a dataclass in the order of its fields, those of the dataclasses inside it included."""
-    hints = get_type_hints(group)
+    hints = _types(group)
     for entry in fields(group):
         kind = hints[entry.name]
         if is_dataclass(kind):
@@ -101,7 +102,7 @@ def leaves(group: type) -> Iterator[Leaf]:
 
 def build(group: type[T], values: Mapping[str, Any]) -> T:
     """A dataclass of its options' values, by the names of their parameters; what is left out has its default."""
-    hints = get_type_hints(group)
+    hints = _types(group)
     arguments: dict[str, Any] = {}
     for entry in fields(group):
         if is_dataclass(hints[entry.name]):
@@ -127,6 +128,12 @@ def value_at(group: Any, path: Iterable[str]) -> Any:
     for name in path:
         group = group[name] if isinstance(group, Mapping) else getattr(group, name)
     return group
+
+
+@cache
+def _types(group: type) -> Mapping[str, Any]:
+    """The types of a dataclass's fields, which are texts until they are evaluated."""
+    return get_type_hints(group)
 
 
 def _default(entry: Field) -> Any:

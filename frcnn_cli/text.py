@@ -14,6 +14,16 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(_escaped, text)
 
 
+def one_line(text: str) -> str:
+    r"""Write the ends of lines in it as ``\n``: what is one name, or one fault, stays one line."""
+    return text.replace("\n", "\\n")
+
+
+def visible_line(text: str) -> str:
+    """Write a name, or a line with names in it, as a terminal gets it: `visible`, and one line."""
+    return visible(one_line(text))
+
+
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:  # the byte that Python could not decode

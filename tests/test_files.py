@@ -81,9 +81,15 @@ def test_text_is_decoded_by_its_byte_order_mark(tmp_path, encoding):
     assert read_text(tmp_path / "a.txt") == "日本 é\nsecond\u2028line\n"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_text_is_decoded_without_a_mark_where_it_begins_in_ascii(tmp_path, encoding):
+    (tmp_path / "a.txt").write_bytes("a1 日本\n".encode(encoding))
+    assert read_text(tmp_path / "a.txt") == "a1 日本\n"
+
+
 def test_what_is_no_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(DataError, match=r"a\.txt: cannot be read \('utf-8' codec can't decode byte 0xe9"):
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read \(no text in UTF-8: 'utf-8' codec can't decode"):
         read_text(tmp_path / "a.txt")
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.progress import Track
-from frcnn_cli.text import visible
+from frcnn_cli.text import visible_line
 
 T = TypeVar("T")
 
@@ -21,10 +21,10 @@ _AS_IT_IS = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": T
 
 
 class PlainConsole(Console):
-    """Prints text as it is, but for what a terminal would obey: see `visible`."""
+    """Prints text as it is, a line a call or a cell, but for what a terminal would obey: see `visible_line`."""
 
     def render_str(self, text: str, **style: Any) -> Text:
-        return super().render_str(visible(text), **style)
+        return super().render_str(visible_line(text), **style)
 
 
 out = PlainConsole(**_AS_IT_IS)
@@ -52,7 +52,7 @@ def progress_bar(description: str, unit: str = "image") -> Track:
 
         return tqdm(
             items,
-            desc=description,
+            desc=visible_line(description),
             total=total,
             initial=initial,
             unit=unit,

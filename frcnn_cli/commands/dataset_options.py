@@ -48,6 +48,8 @@ class ClassNames(click.ParamType):
         elif isinstance(value, str):
             is_file = value.endswith((".txt", ".names")) or (os.path.exists(value) and not os.path.isdir(value))
             names = read_text(value).split("\n") if is_file else value.split(",")
+            if not any(map(str.strip, names)):
+                self.fail(f"{value!r} names no class", param, ctx)
         return tuple(name.strip() for name in names if name.strip())
 
 
@@ -162,8 +164,9 @@ class DatasetOptions:
             return
         if dataset.skipped:
             lines = dataset.skipped if self.all_faults else group_faults(dataset.skipped)
-            shown = "\n".join(f"  {line}" for line in lines)
-            err.print(f"{dataset.name}: {len(dataset.skipped)} faults skipped\n{shown}")
+            err.print(f"{dataset.name}: {len(dataset.skipped)} faults skipped")
+            for line in lines:
+                err.print(f"  {line}")
         for note in dataset.notes:
             err.print(f"{dataset.name}: {note}")
 

@@ -65,7 +65,7 @@ def detect(
         err.print(line)
     faults = list(inputs.faults)
     if not inputs.images and not inputs.videos:
-        raise DataError("\n".join(faults) or "no image in the list")
+        raise DataError(*(faults or ["no image in the list"]))
     source = proposal_source(proposals, inputs.images)
     detector = load_detector(model, proposals)
     with (
@@ -84,7 +84,7 @@ def detect(
             except DataError as error:
                 faults.append(str(error))
     if faults:
-        raise DataError("\n".join(faults))
+        raise DataError(*faults)
     if interrupted.is_set():
         raise Interrupted(_interrupted(inputs, outputs), interrupted.signal)
 

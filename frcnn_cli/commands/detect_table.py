@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from frcnn_cli.commands.console import above_bars, out
 from frcnn_cli.data.detections import ImageResult
+from frcnn_cli.text import visible_line
 
 HEADINGS = ("image", "class", "score", "x1", "y1", "x2", "y2")
 NUMBER = 4
@@ -28,9 +29,9 @@ class DetectionTable:
     def __init__(self, images: Iterable[str], classes: Sequence[str], threshold: float) -> None:
         self._nothing = f"none >= {threshold:g}"
         numbers = [max(5, len("score")), *[NUMBER] * 4]
-        label = min(max(map(cell_len, (*classes, self._nothing, "class"))), 40)
+        label = min(max(map(_width, (*classes, self._nothing, "class"))), 40)
         room = max(out.width - label - sum(numbers) - 3 * len(HEADINGS) - 1, NARROWEST)
-        name = min(max(map(cell_len, (*images, "image"))), room)
+        name = min(max(map(_width, (*images, "image"))), room)
         self._widths = (name, label, *numbers)
         self._begun = False
 
@@ -72,14 +73,15 @@ class DetectionTable:
 
 
 def _fold(text: str, width: int) -> list[str]:
-    """Lines of a width that hold a text; what no terminal shows, such as bytes that are no text, is replaced."""
-    text = text.encode("utf-8", "replace").decode()
-    lines = []
-    for line in text.splitlines() or [""]:
-        start = 0
-        for end in range(1, len(line) + 1):
-            if cell_len(line[start:end]) > width:
-                lines.append(line[start : end - 1])
-                start = end - 1
-        lines.append(line[start:])
-    return lines
+    """Lines of a width that hold a text, as it is shown."""
+    text = visible_line(text)
+    lines, start = [], 0
+    for end in range(1, len(text) + 1):
+        if cell_len(text[start:end]) > width:
+            lines.append(text[start : end - 1])
+            start = end - 1
+    return [*lines, text[start:]]
+
+
+def _width(name: str) -> int:
+    return cell_len(visible_line(name))

@@ -32,7 +32,7 @@ def doctor(as_json: bool) -> None:
     else:
         _print(facts)
     if facts["faults"]:
-        raise DataError("\n".join(facts["faults"]))
+        raise DataError(*facts["faults"])
 
 
 def _print(facts: dict[str, Any]) -> None:

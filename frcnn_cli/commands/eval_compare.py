@@ -178,6 +178,7 @@ def _print_tables(compared: Sequence[Compared], dataset: Dataset) -> None:
         classes.add_row(name, str(compared[0].evaluation.ap.num_objects[index]), *texts)
     for column in (*models.columns[1:], *classes.columns[1:]):
         column.justify, column.overflow = "right", "fold"
+    classes.columns[0].overflow = "fold"
     out.print(models, classes)
 
 

@@ -45,6 +45,7 @@ def print_table(
 ) -> None:
     """Print each class, and on stderr the time; `origin` is of proposals that nobody made."""
     table = Table("class", "objects", "AP", *(("from score", "precision", "recall", "F1") if thresholds else ()))
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify = "right"
     rows = zip(dataset.classes, evaluation.ap.num_objects, evaluation.ap.ap, strict=True)

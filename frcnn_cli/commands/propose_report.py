@@ -239,6 +239,7 @@ def _print_tables(dataset: Dataset, measured: Measured) -> None:
         classes.add_row("all", str(coverage.num_objects), *origin, *_cells(coverage, -1), style="bold")
     for column in (*table.columns, *classes.columns[1:]):
         column.justify = "right"
+    classes.columns[0].overflow = "fold"
     for column in (table.columns[1], classes.columns[2]) if several else ():
         column.justify, column.overflow = "left", "fold"
     out.print(table, classes)

@@ -99,7 +99,8 @@ class TrainCall:
         _check_values(values, named)
         groups = {name: build(group, values) for name, group in GROUPS.items()}
         groups["own"] = build(learner.options, values)
-        as_given = {name: value for name, value in ctx.params.items() if name not in _setting_names()}
+        settings = _setting_names()
+        as_given = {name: value for name, value in ctx.params.items() if name not in settings}
         call = cls(data, **groups, recipe=recipe, named=named, decided=decided, as_given=as_given)
         call._check()
         return replace(call, as_given={**as_given, "images_per_batch": values["images_per_batch"]})

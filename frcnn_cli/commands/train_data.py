@@ -129,12 +129,13 @@ def load_data(
     for part in parts:
         part.path = part.path if needs_proposals else None
         faults.extend(_open_proposals(part, lists))
-    if len(parts) and not faults and not any(len(record.objects) for record in parts[0].dataset.records):
-        faults.append(DataError(f"{parts[0].dataset.name}: nothing to learn from: no image has an object"))
     if faults:
-        raise DataError("\n".join(dict.fromkeys(map(str, faults))))  # two lists of one folder may lack the same
+        texts = dict.fromkeys(map(str, faults))  # two lists of one folder may lack the same
+        raise DataError(*(line for text in texts for line in text.split("\n")))
     for part in parts:
         data.report(part.dataset)
+    if len(parts) and not any(len(record.objects) for record in parts[0].dataset.records):
+        raise DataError(f"{parts[0].dataset.name}: nothing to learn from: no image has an object")
     return parts
 
 

@@ -49,14 +49,18 @@ class Fonts:
             text: in one line.
             size: of capitals with their tails, in pixels.
         """
-        path = self._path(frozenset(text))
+        path = self.path(text)
         return _default(size) if path is None else _open(path, size)
+
+    def path(self, text: str) -> Path | None:
+        """The file of the font for a text in one line; None for Pillow's own."""
+        return self._path(frozenset(text))
 
     def missing(self, texts: Iterable[str]) -> str:
         """The characters of texts that will be drawn as boxes, each once, in their order."""
         found: dict[str, None] = {}
         for text in texts:
-            path = self._path(frozenset(text))
+            path = self.path(text)
             if path is not None:
                 found |= dict.fromkeys(character for character in text if not _has(path, character))
         return "".join(found)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from frcnn_cli.drawing.plot_text import add_legend, set_title
 from frcnn_cli.files import atomic_write
 from frcnn_cli.metrics.proposal_recall import Coverage
 
@@ -37,10 +38,10 @@ def plot_coverage(
     axes.set_xticks(coverage.counts, [f"{count:,}" for count in coverage.counts])
     axes.set_ylim(0, 1)
     axes.set_xlabel("proposals an image, the best-ranked")
-    axes.set_title(title, loc="left", pad=14)
+    set_title(axes, title, pad=14)
     axes.grid(color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    add_legend(axes, loc="lower right", frameon=False)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": "frcnn"})
 

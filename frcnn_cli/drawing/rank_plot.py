@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from frcnn_cli.drawing.plot_text import set_title
 from frcnn_cli.files import atomic_write
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def plot_ranks(points: Sequence[Point], chosen: Point | None, title: str, path: 
         axes.set_ylabel(name)
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
-    precision.set_title(title, loc="left", pad=10)
+    set_title(precision, title, pad=10)
     precision.legend(frameon=False, loc="lower right")
     seconds.set_ylim(bottom=0)
     seconds.set_xscale("log")

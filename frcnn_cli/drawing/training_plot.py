@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from frcnn_cli.drawing.plot_text import set_title
 from frcnn_cli.files import atomic_write
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -35,7 +36,7 @@ def plot_curves(curves: Curves, title: str, path: Path) -> None:
     figure = Figure(figsize=(8, 8 if measured else 6), dpi=100, layout="constrained")
     panels = figure.subplots(2 + measured, sharex=True, height_ratios=[3, 1, 2][: 2 + measured])
     _draw_losses(panels[0], curves)
-    panels[0].set_title(title, loc="left", pad=10)
+    set_title(panels[0], title, pad=10)
     panels[1].plot(*curves["lr"], color="#000000")
     panels[1].set_ylabel("learning rate")
     panels[1].set_ylim(bottom=0)

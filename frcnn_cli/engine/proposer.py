@@ -93,7 +93,7 @@ def _propose(
         raise Interrupted("; ".join(filter(None, (why, where))), interrupted.signal)
     faults = processes.gather(faults) or []
     if faults:
-        raise DataError("\n".join((f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))))
+        raise DataError(f"{len(faults)} of {len(items)} images could not be read:", *sorted(faults))
     count = partial_file.finish([item.id for item in items], coco_ids(items)) if processes.rank == 0 else 0
     return processes.sum(count)[0]  # the others wait here for the file
 

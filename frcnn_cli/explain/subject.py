@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detectors import Scores
 from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
 from frcnn_cli.engine.sources.search import SearchSource
+from frcnn_cli.text import visible_line
 
 PAPER = DetectionConfig(nms_threshold=0.3, box_voting=False, refine=0)
 """Detection as the paper has it: one look, suppression at IoU 0.3 (section 3; the authors' code)."""
@@ -35,9 +36,9 @@ class Subject:
     """A photograph and a model.
 
     Attributes:
-        name: of the photograph's file.
+        name: of the photograph's file, as it is shown.
         image: uint8 RGB [H, W, 3].
-        checkpoint: the model as it is stored.
+        checkpoint: the model as it is stored, but for names of classes, which are as they are shown.
         engine: ... and as it runs, on the CPU.
         proposals: float32 [K, 4], of selective search, best first.
         scores: what the model says of them; of its own boxes, where it proposes them itself.
@@ -61,6 +62,7 @@ class Subject:
         """
         image = load_image(path)
         checkpoint = load_checkpoint(weights)
+        checkpoint = replace(checkpoint, classes=tuple(map(visible_line, checkpoint.classes)))
         engine = TorchEngine.of(checkpoint)
         engine.model.eval()
         proposals = SearchSource().boxes(image)
@@ -69,7 +71,7 @@ class Subject:
         selection = (PAPER.score_threshold, PAPER.nms_threshold, PAPER.max_detections)
         found = select_detections(scores.probabilities, scores.deltas, scores.boxes, (width, height), *selection)
         detections = Detections(*(part.numpy() for part in found)).named(checkpoint.classes)
-        return cls(path.name, image, checkpoint, engine, proposals, scores, detections)
+        return cls(visible_line(path.name), image, checkpoint, engine, proposals, scores, detections)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,17 +1,19 @@
 """Files of any content, and sound ones with something changed: readers read them, or say in one line what is wrong.
 
-`make fuzz` tries 10,000 of each; FUZZ says how many.
+`make fuzz` tries 10,000 of each; FUZZ says how many. One alone:
+``FUZZ=10000 pytest "tests/test_data/test_fuzz.py::test_annotations[coco.json]"``.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,9 @@ SOUND = {
     "data.yaml": b"path: .\ntrain: images/train\nval: images/train\nnames:\n  0: dog\n  1: cat\nnc: 2\n",
     "labels/train/a.txt": b"0 0.5 0.5 0.2 0.5\n1 .1 .1 .2 .1 .2 .2\n",
     "labels/train/b.txt": b"",
+    "obj.data": b"classes = 2\ntrain = train.txt\nvalid = train.txt\nnames = obj.names\n",
+    "obj.names": b"dog\ncat\n",
+    "train.txt": b"images/train/a.png\n./images/train/b.png\n",
 }
 
 
@@ -91,6 +96,8 @@ def load(folder: Path, path: str) -> Callable[[], Dataset]:
     """A function that reads the data set that a file is a part of."""
     if path == "coco.json":
         return partial(load_coco, folder / path, folder / "JPEGImages", skip_faulty=True)
+    if path in ("obj.data", "obj.names", "train.txt"):
+        return partial(load_yolo, folder / "obj.data", "train", skip_faulty=True)
     reader = load_yolo if path == "data.yaml" or path.startswith("labels") else load_voc
     return partial(reader, folder, "train", skip_faulty=True)
 
@@ -143,7 +150,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [path for path in SOUND if not path.endswith("b.txt")])
+@pytest.mark.parametrize("path", [path for path in SOUND if Path(path).stem != "b"])
 @fuzzed
 @given(data=st.data())
 def test_annotations(folder, path, data):
@@ -226,36 +233,43 @@ class SmallArchitecture:
     units: int
 
 
-@fuzzed
-@given(data=st.data())
-def test_checkpoints(tmp_path_factory, data):
-    """A file of safetensors: its header of JSON, with JSON of ours in it, and a few numbers."""
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Iterator[Path]:
+    """A sound one, of a kind that there is meanwhile."""
     import torch
 
     from frcnn_cli.core.normalisation import NORMALISATIONS
-    from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+    from frcnn_cli.engine.checkpoint import Checkpoint, save_checkpoint
     from frcnn_cli.engine.detectors import DETECTORS, Kind
 
     def build(architecture: SmallArchitecture) -> torch.nn.Module:
         return torch.nn.Linear(architecture.units, architecture.num_classes)
 
     DETECTORS["small"] = Kind("small one", SmallArchitecture, build, score=None)
-    try:
-        path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
-        state = torch.nn.Linear(2, 1).state_dict()
-        about = Checkpoint(SmallArchitecture(1, 2), ("a",), NORMALISATIONS["half"], 9, 9, {}, state, "small")
-        save_checkpoint(path, about)
-        sound = path.read_bytes()
-        length = int.from_bytes(sound[:8], "little")
-        header = data.draw(st.one_of(st.just(sound[8 : 8 + length]), changed(sound[8 : 8 + length])))
-        numbers = data.draw(st.one_of(st.just(sound[8 + length :]), changed(sound[8 + length :])))
-        path.write_bytes(len(header).to_bytes(8, "little") + header + numbers)
-        with one_line():
-            checkpoint = load_checkpoint(path)
-            assert len(checkpoint.classes) == checkpoint.architecture.num_classes
-            assert all(value.isfinite().all() for value in checkpoint.build().state_dict().values())
-    finally:
-        del DETECTORS["small"]
+    path = tmp_path_factory.mktemp("checkpoint") / "sound.safetensors"
+    state = torch.nn.Linear(2, 1).state_dict()
+    about = Checkpoint(SmallArchitecture(1, 2), ("a",), NORMALISATIONS["half"], 9, 9, {}, state, "small")
+    save_checkpoint(path, about)
+    yield path
+    del DETECTORS["small"]
+
+
+@fuzzed
+@given(data=st.data())
+def test_checkpoints(checkpoint, data):
+    """A file of safetensors: its header of JSON, with JSON of ours in it, and a few numbers."""
+    from frcnn_cli.engine.checkpoint import load_checkpoint
+
+    sound = checkpoint.read_bytes()
+    length = int.from_bytes(sound[:8], "little")
+    header = data.draw(st.one_of(st.just(sound[8 : 8 + length]), changed(sound[8 : 8 + length])))
+    numbers = data.draw(st.one_of(st.just(sound[8 + length :]), changed(sound[8 + length :])))
+    path = checkpoint.with_name("changed.safetensors")
+    path.write_bytes(len(header).to_bytes(8, "little") + header + numbers)
+    with one_line():
+        loaded = load_checkpoint(path)
+        assert len(loaded.classes) == loaded.architecture.num_classes
+        assert all(value.isfinite().all() for value in loaded.build().state_dict().values())
 
 
 CONFIG = b"""version = 1
@@ -295,13 +309,21 @@ def test_config_toml(tmp_path_factory, data):
             raise UsageError(error.format_message()) from error
 
 
+@cache
+def sound_image(suffix: str) -> bytes:
+    """A file of 9 x 7 pixels of noise."""
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (7, 9, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, Image.registered_extensions()[f".{suffix}"])
+    return file.getvalue()
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])
 @fuzzed
 @given(data=st.data())
 def test_images(tmp_path_factory, suffix, data):
     path = tmp_path_factory.getbasetemp() / f"fuzz.{suffix}"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (7, 9, 3), dtype=np.uint8)).save(path)
-    path.write_bytes(data.draw(changed(path.read_bytes())))
+    path.write_bytes(data.draw(changed(sound_image(suffix))))
     for read in (image_size, load_image):
         with one_line():
             read(path)

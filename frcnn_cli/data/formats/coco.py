@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +26,8 @@ def load_coco(
     """Read a COCO annotation file and the headers of its images.
 
     Regions with ``iscrowd`` or ``ignore`` 1 become crowds, and difficult. An image's id is its ``file_name`` without
-    the suffix; its own id in the file becomes its `coco_id`.
+    the suffix; its own id in the file becomes its `coco_id`. Of an object without ``bbox``, the box around its polygons
+    is taken. Ids are the same however they are written: 7, 7.0, "7".
 
     Args:
         annotations: the JSON file.
@@ -59,6 +64,9 @@ COCO = Format(metavar="ANN.json", help="Annotations in COCO's format.", load=rea
 
 
 def _read_json(path: Path) -> dict[str, list[Any]]:
+    if os.path.isdir(path):
+        inside = sorted(path.glob("*.json"))
+        raise DataError(f"{path}: a folder; name the JSON file{f', such as {inside[0]}' if inside else ''}")
     try:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
@@ -73,7 +81,7 @@ def _read_json(path: Path) -> dict[str, list[Any]]:
 
 def _without_roots(content: Mapping[str, list[Any]], draft: Draft) -> list[Any]:
     """The categories but those that stand above others and have no object, as Roboflow writes one."""
-    used = [item.get("category_id") for item in content["annotations"] if isinstance(item, dict)]
+    used = [_plain_id(item.get("category_id")) for item in content["annotations"] if isinstance(item, dict)]
     kept = []
     for item in content["categories"]:
         others = [
@@ -85,7 +93,7 @@ def _without_roots(content: Mapping[str, list[Any]], draft: Draft) -> list[Any]:
             isinstance(item, dict)
             and isinstance(item.get("name"), str)
             and item["name"] in others
-            and item.get("id") not in used
+            and _plain_id(item.get("id")) not in used
         ):
             draft.notes.append(
                 f"category {item.get('id')} ({item['name']}), above others and without objects, is left out"
@@ -95,20 +103,32 @@ def _without_roots(content: Mapping[str, list[Any]], draft: Draft) -> list[Any]:
     return kept
 
 
-def _category_names(categories: Sequence[Any], path: Path) -> dict[int, str]:
-    """Return {category id: name} in the order of the ids."""
-    names: dict[int, str] = {}
+def _category_names(categories: Sequence[Any], path: Path) -> dict[int | str, str]:
+    """Return {category id: name} in the order of the ids, numbers first."""
+    names: dict[int | str, str] = {}
     for item in categories:
         try:
-            category_id, name = item["id"], item["name"]
+            category_id, name = _plain_id(item["id"]), item["name"]
         except (TypeError, KeyError):
             raise DataError(f"{path}: a category lacks its id or name: {item!r}") from None
-        if not isinstance(category_id, int) or not isinstance(name, str):
-            raise DataError(f"{path}: a category's id is not a whole number or its name not a text: {item!r}")
+        name = str(name) if type(name) is int else name
+        if not isinstance(category_id, (int, str)) or not isinstance(name, str):
+            raise DataError(f"{path}: a category's id is neither a whole number nor a text, or its name none: {item!r}")
+        if not name.strip():
+            raise DataError(f"{path}: category {category_id} has no name")
         if category_id in names or name in names.values():
             raise DataError(f"{path}: category {category_id} ({name}): its id or name is there twice")
         names[category_id] = name
-    return dict(sorted(names.items()))
+    return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+
+
+def _plain_id(value: Any) -> Any:
+    """An id as the one value that 7, 7.0 and "7" are, which tools mix in one file."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value.strip()):
+        return int(value)
+    return value
 
 
 def _read_images(items: Sequence[Any], path: Path, draft: Draft) -> dict[Any, ImageDraft | None]:
@@ -118,10 +138,12 @@ def _read_images(items: Sequence[Any], path: Path, draft: Draft) -> dict[Any, Im
     taken: set[str] = set()
     for number, item in enumerate(items, start=1):
         try:
-            key, name = item["id"], item["file_name"]
+            key, name = _plain_id(item["id"]), item["file_name"]
             duplicate = key in found or PurePosixPath(name) in taken
         except (TypeError, KeyError, ValueError):
             draft.faults.append(f"{path}: image {number} of the list lacks its id or file_name")
+            with suppress(TypeError, KeyError):  # its annotations are no further faults
+                found.setdefault(_plain_id(item["id"]), None)
             continue
         if duplicate:
             draft.faults.append(f"{path}: image {key} ({name}): its id or file name is there twice")
@@ -131,7 +153,8 @@ def _read_images(items: Sequence[Any], path: Path, draft: Draft) -> dict[Any, Im
         try:
             file = _find_image(name, index)
             size = _stated_size(item, f"{path}: image {key} ({name})")
-            found[key] = draft.add_image(stem(file), index.folder / file, size, key)
+            own = item["id"] if isinstance(item["id"], str) else key
+            found[key] = draft.add_image(stem(file), index.folder / file, size, own)
         except DataError as error:
             draft.faults.append(str(error))
     return found
@@ -155,7 +178,7 @@ def _stated_size(item: Mapping[str, Any], where: str) -> tuple[int, int] | None:
 
 
 def _read_annotation(
-    item: Any, images: Mapping[Any, ImageDraft | None], names: Mapping[int, str], draft: Draft
+    item: Any, images: Mapping[Any, ImageDraft | None], names: Mapping[int | str, str], draft: Draft
 ) -> None:
     """Add one annotation to its image. An unusable image's annotations pass: the image is the fault.
 
@@ -163,23 +186,23 @@ def _read_annotation(
         ObjectFault: the annotation cannot be used.
     """
     try:
-        image_key, category, bbox = item["image_id"], item["category_id"], item["bbox"]
+        image_key, category = _plain_id(item["image_id"]), _plain_id(item["category_id"])
         known_image, name = image_key in images, names.get(category)
     except (TypeError, KeyError) as error:
         raise ObjectFault(f"no {error}" if isinstance(error, KeyError) else "not an object with simple ids") from None
     if not known_image:
-        raise ObjectFault(f"image_id {image_key!r} is not in the list of images")
+        raise ObjectFault(f"image_id {item['image_id']!r} is not in the list of images")
     image = images[image_key]
     if image is None:
         return
     where = f"image {image.id}"
     try:
         if name is None:
-            raise ObjectFault(f"category_id {category!r} is not in the list of categories")
+            raise ObjectFault(f"category_id {item['category_id']!r} is not in the list of categories")
         if not draft.wants(name):
             return
         where += f" ({name})"
-        x, y, width, height = written = _numbers(bbox)
+        x, y, width, height = written = _box(item)
         crowd = _is_set(item, "iscrowd") or _is_set(item, "ignore")
         draft.add_object(image, name, (x, y, x + width, y + height), written, crowd=crowd)
     except ObjectFault as fault:
@@ -190,13 +213,35 @@ def _is_set(item: Mapping[str, Any], flag: str) -> bool:
     return str(item.get(flag, 0)).strip().lower() in ("1", "true", "1.0")
 
 
-def _numbers(bbox: Any) -> list[float]:
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(value) in (int, float) for value in bbox):
-        raise ObjectFault(f"bbox is not four numbers: {bbox!r}")
+def _box(item: Mapping[str, Any]) -> Sequence[float]:
+    """The (x, y, width, height) of an annotation: its ``bbox`` or, where it has none, the box around its polygons."""
+    bbox, outline = item.get("bbox"), item.get("segmentation")
+    if bbox is not None and bbox != []:
+        if not isinstance(bbox, list) or len(bbox) != 4:
+            raise ObjectFault(f"bbox is not four numbers: {bbox!r}")
+        return _numbers(bbox, "bbox is not four numbers")
+    if outline is None or outline == []:
+        raise ObjectFault("no 'bbox'")
+    if not isinstance(outline, list):
+        raise ObjectFault("no 'bbox', and its segmentation is a mask, not polygons")
+    corners = [*chain.from_iterable(part if isinstance(part, list) else [part] for part in outline)]
+    if len(corners) < 6 or len(corners) % 2:
+        raise ObjectFault("no 'bbox', and its segmentation has no polygon of three corners")
+    numbers = _numbers(corners, "no 'bbox', and its segmentation is not polygons")
+    xs, ys = numbers[::2], numbers[1::2]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def _numbers(values: Sequence[Any], fault: str) -> list[float]:
+    """Numbers, some tools' as texts."""
     try:
-        return [float(value) for value in bbox]
+        if all(type(value) in (int, float, str) for value in values):
+            return [float(value) for value in values]
     except OverflowError:
         raise ObjectFault("bbox has a number beyond all bounds") from None
+    except ValueError:
+        pass
+    raise ObjectFault(f"{fault}: {values!r}")
 
 
 def _shown_id(item: Any, number: int) -> Any:

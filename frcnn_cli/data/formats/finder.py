@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import reason
@@ -45,7 +46,8 @@ class FileIndex:
         2. letters in the other case (and accents, which Unicode has two ways to write, always);
         3. the end of the name is such a path, as where it was written on another machine or from another folder;
         4. the name has no folders, and one file of all the sub-folders is called so;
-        5. the same with another suffix of those that are looked for.
+        5. the same with another suffix of those that are looked for;
+        6. the same with what addresses write as ``%20`` read.
 
         Args:
             name: with slashes or backslashes.
@@ -63,6 +65,8 @@ class FileIndex:
             found = self._by_rules(name)
         if not found and os.path.splitext(name)[1].lower() in self._suffixes:
             found = self._by_rules(stem(name))
+        if not found and "%" in name:
+            found = self._by_rules(_plain(unquote(name)))
         return found or (self._outside(name) if absolute else [])
 
     def _outside(self, name: str) -> list[str]:

@@ -12,9 +12,12 @@ VOC's boxes count pixels from 1 and include the last one; they are converted her
 from __future__ import annotations
 
 import codecs
+import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from xml.etree import ElementTree
@@ -111,7 +114,8 @@ def _find_root(place: Path, split: str) -> Path:
         DataError: there is no such folder, or several are below it.
     """
     if not place.is_dir():
-        raise DataError(f"{place}: no such folder")
+        what = "a file; the folder of the data set is wanted" if os.path.exists(place) else "no such folder"
+        raise DataError(f"{place}: {what}")
     if _is_voc(place):
         return place
     children = _folders(place)
@@ -180,7 +184,8 @@ def _meant(line: str, images: FileIndex) -> _Wanted:
     """The image of a line: the whole line, if there is such a file; without a number at its end, or quotes, if not."""
     # Lists of one class add 1, 0 or -1 after the id, layout lists the object's number.
     bare = re.sub(r"\s+-?\d+$", "", line)
-    for name in dict.fromkeys((line, bare, line.strip("\"'"))):
+    # Lists of the annotations tell the images too.
+    for name in dict.fromkeys((line, bare, line.strip("\"'"), re.sub(r"\.xml$", "", line, flags=re.IGNORECASE))):
         if found := images.find(name):
             return _Wanted(name, tuple(found))
     return _Wanted(bare, ())
@@ -234,7 +239,9 @@ class _Reader:
         if not wanted.files:
             raise DataError(f"{self.images.folder / wanted.name}.jpg: no such image (nor as .jpeg or .png)")
         image_id = stem(wanted.files[0])
-        found = self.annotations.find(image_id) or self.annotations.find(wanted.name)
+        found = (
+            self.annotations.find(image_id) or self.annotations.find(wanted.name) or self._in_another_folder(image_id)
+        )
         if not found and self.draft.reading.unannotated_empty:
             self.draft.add_image(image_id, self._choose(wanted, ""))
             return
@@ -255,6 +262,22 @@ class _Reader:
             except ObjectFault as fault:
                 shown = f" ({name})" if name else ""
                 self.draft.faults.append(f"{annotation}: object {number}{shown}: {fault}")
+
+    def _in_another_folder(self, image_id: str) -> list[str]:
+        """The annotation of the same name in a folder of annotations, if it can be no other image's."""
+        name = image_id.rpartition("/")[2]
+        if name == image_id or self._images_called[name] > 1:
+            return []
+        return [path for path in self.annotations.find(name) if stem(path) not in self._image_ids]
+
+    @cached_property
+    def _image_ids(self) -> set[str]:
+        return set(map(stem, self.images.paths))
+
+    @cached_property
+    def _images_called(self) -> Counter[str]:
+        """How many images have a name, but for their folders."""
+        return Counter(image_id.rpartition("/")[2] for image_id in self._image_ids)
 
     def _choose(self, wanted: _Wanted, stated: str) -> Path:
         """One of the files of an image: the one that its annotation names, or else the first, which is said."""

@@ -5,7 +5,8 @@ height of the image as displayed. ``CLASS X1 Y1 X2 Y2 X3 Y3 ...`` is a polygon, 
 labels of ``images/train/a.jpg`` are ``labels/train/a.txt``, or a.txt beside the image; an image whose file is empty, or
 not there, has no object.
 
-A folder without data.yaml, but with classes.txt (a name a line), is read as well: images and labels lie side by side.
+A folder without data.yaml, but with classes.txt or a file NAME.names (a name a line), is read as well: images and
+labels lie side by side, or in ``images`` and ``labels``. So is Darknet's obj.data, lines ``train = train.txt``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import math
 import os
 import re
 import reprlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from frcnn_cli.data.formats import Format, Reading
@@ -29,6 +31,8 @@ from frcnn_cli.errors import DataError
 from frcnn_cli.files import read_text, reason
 
 YAML_SUFFIXES = (".yaml", ".yml")
+CLASSES = "classes.txt"
+_LIKE_IMAGES = {"Images": "Labels", "IMAGES": "LABELS"}
 
 
 def load_yolo(place: str | Path, split: str, **wanted: Any) -> Dataset:
@@ -104,12 +108,11 @@ def _read_config(place: Path, reading: Reading) -> _Config:
     split = reading.split
     path = _find_config(place) if place.is_dir() else place
     folder = path.parent
-    if path.name == "classes.txt":
+    if path.name == CLASSES or path.suffix.lower() == ".names":
         if split not in WHOLE:
             raise DataError(f"{folder}: no data.yaml in it, so there is no split {split!r}")
-        names = [line.strip() for line in read_text(path).split("\n") if line.strip()]
-        return _Config(folder.resolve().name, path, folder, dict(enumerate(names)), (folder,))
-    content = _read_yaml(path)
+        return _Config(folder.resolve().name, path, folder, dict(enumerate(_lines(path))), (folder,))
+    content = _read_darknet(path) if path.suffix.lower() == ".data" else _read_yaml(path)
     root = folder
     if isinstance(content.get("path"), str):
         # Where it was made for another machine or working folder, its own place tells as much.
@@ -119,7 +122,7 @@ def _read_config(place: Path, reading: Reading) -> _Config:
         f"{folder.resolve().name} {split}",
         path,
         root,
-        _class_names(content, path),
+        _class_names(content, path, reading),
         tuple(_split_places(content, path, root, reading)),
         keypoints=bool(content.get("kpt_shape")),
     )
@@ -135,15 +138,26 @@ def _find_config(folder: Path) -> Path:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({reason(error)})") from error
-    found = [name for name in names if name.lower().endswith(YAML_SUFFIXES)]
-    usual = [name for name in found if stem(name).lower() in ("data", "dataset")]
-    if len(usual or found) > 1:
-        raise DataError(f"{folder}: several files may be meant: name one of {', '.join(found)}")
-    if found:
-        return folder / (usual or found)[0]
-    if "classes.txt" in names:
-        return folder / "classes.txt"
-    raise DataError(f"{folder}: no data.yaml in it")
+    for suffixes in (YAML_SUFFIXES, (".data",), (CLASSES,), (".names",)):
+        found = [name for name in names if name.lower().endswith(suffixes) and not name.startswith(".")]
+        usual = [name for name in found if stem(name).lower() in ("data", "dataset", "classes")]
+        if len(usual or found) > 1:
+            raise DataError(f"{folder}: several files may be meant: name one of {', '.join(found)}")
+        if found:
+            return folder / (usual or found)[0]
+    raise DataError(f"{folder}: neither data.yaml nor {CLASSES} in it, which name the classes")
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file that are not empty."""
+    return [line.strip() for line in read_text(path).split("\n") if line.strip()]
+
+
+def _read_darknet(path: Path) -> dict[str, str]:
+    """Lines ``key = value``; the number of classes under the key that data.yaml has for it."""
+    pairs = (line.partition("=") for line in _lines(path) if not line.startswith("#"))
+    content = {key.strip(): value.strip() for key, _, value in pairs}
+    return {"nc" if key == "classes" else key: value for key, value in content.items()}
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
@@ -159,9 +173,15 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _class_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
-    """Return {number: name} in the order of the numbers, of a list or a dictionary."""
+def _class_names(content: Mapping[str, Any], path: Path, reading: Reading) -> dict[int, str]:
+    """Return {number: name} in the order of the numbers, of a list, a dictionary, or a file with a name a line."""
     names = content.get("names")
+    if isinstance(names, str):
+        # Darknet's paths are relative to the folder that it is called in.
+        place = _locate(names, (path.parent,)) or _locate(PurePosixPath(names).name, (path.parent,))
+        if place is not None and place.is_file():
+            _check_inside(place, names, "names", path, reading)
+            names = _lines(place)
     if not isinstance(names, (list, dict)) or not names:
         raise DataError(f"{path}: not YOLO's (no names of classes in it)")
     pairs = names.items() if isinstance(names, dict) else enumerate(names)
@@ -176,6 +196,9 @@ def _class_names(content: Mapping[str, Any], path: Path) -> dict[int, str]:
             shown = f"{_shown(key)}: {_shown(name)}"
             raise DataError(f"{path}: names: {shown} is not the number and the name of a class")
         found[int(key)] = name.strip()
+    twice = [name for name, number in Counter(found.values()).items() if number > 1]
+    if twice:
+        raise DataError(f"{path}: names: class {twice[0]!r} is there twice")
     count = content.get("nc")
     if count is not None and count != str(len(found)):
         shown = count if isinstance(count, str) else _shown(count)
@@ -287,15 +310,18 @@ def _listed(path: Path, config: _Config, follow_outside: bool, faults: list[str]
 def _image_id(path: Path, config: _Config) -> str:
     bases = (config.root, *(place.parent for place in config.images))
     within = next((path.relative_to(base) for base in bases if path.is_relative_to(base)), Path(path.name))
-    return stem("/".join(part for part in within.parts if part != "images"))
+    return stem("/".join(part for part in within.parts if part.lower() != "images"))
 
 
 def _label_places(image: Path) -> list[Path]:
     """Where the labels of an image may be: in the folder ``labels`` in place of ``images``, or beside it."""
     beside = image.with_suffix(".txt")
     parts = beside.parts
-    places = [Path(*parts[:at], "labels", *parts[at + 1 :]) for at, part in enumerate(parts[:-1]) if part == "images"]
-    return [*places[-1:], beside]
+    at = next((at for at in range(len(parts) - 2, -1, -1) if parts[at].lower() == "images"), None)
+    if at is None:
+        return [beside]
+    names = dict.fromkeys((_LIKE_IMAGES.get(parts[at], "labels"), "labels"))
+    return [*(Path(*parts[:at], name, *parts[at + 1 :]) for name in names), beside]
 
 
 def _find_labels(image: Path) -> Path | None:
@@ -307,10 +333,10 @@ def _orphans(config: _Config, labels: Mapping[Path, Path | None]) -> Iterator[st
     if not all(place.is_dir() for place in config.images):
         return  # other images of the same folders are in other lists
     known = set(labels.values())
-    folders = {path.parent for path in known if path is not None and "labels" in path.parts}
+    folders = {path.parent for path in known if path is not None and "labels" in map(str.lower, path.parts)}
     for folder in sorted(folders):
         for name in FileIndex(folder, {".txt"}).paths:
-            if "/" not in name and name != "classes.txt" and folder / name not in known:
+            if "/" not in name and name != CLASSES and folder / name not in known:
                 yield f"{folder / name}: no image of this name"
 
 

@@ -92,8 +92,10 @@ def test_given_classes(tmp_path, content):
             "image a (ant): box (nan, 2, 3, 4) has a coordinate that is not a finite number",
         ),
         ([1, 2, 3], "image a (ant): bbox is not four numbers: [1, 2, 3]"),
-        (["1", 2, 3, 4], "image a (ant): bbox is not four numbers: ['1', 2, 3, 4]"),
-        (None, "image a (ant): bbox is not four numbers: None"),
+        (["1x", 2, 3, 4], "image a (ant): bbox is not four numbers: ['1x', 2, 3, 4]"),
+        ([True, 2, 3, 4], "image a (ant): bbox is not four numbers: [True, 2, 3, 4]"),
+        ({"x": 1}, "image a (ant): bbox is not four numbers: {'x': 1}"),
+        (None, "image a (ant): no 'bbox'"),
         ([10**400, 2, 3, 4], "image a (ant): bbox has a number beyond all bounds"),
     ],
 )
@@ -132,7 +134,7 @@ def test_faults_come_together_or_are_skipped(tmp_path, content):
         "instances.json: image 6 of the list lacks its id or file_name",
         "instances.json: annotation 12: image_id 99 is not in the list of images",
         "instances.json: annotation 13: image a: category_id 5 is not in the list of categories",
-        "instances.json: annotation 14: no 'bbox'",
+        "instances.json: annotation 14: image a (bee): no 'bbox'",
     ]
     assert faults_of(tmp_path, content) == expected
     dataset = load(tmp_path, content, skip_faulty=True)
@@ -151,6 +153,9 @@ def test_files_that_are_no_coco_files(tmp_path, content):
     assert error_of(tmp_path, {**content, "categories": [{"id": 1}]}) == (
         "instances.json: a category lacks its id or name: {'id': 1}"
     )
+    assert error_of(tmp_path, {**content, "categories": [{"id": 1, "name": " "}]}) == (
+        "instances.json: category 1 has no name"
+    )
     twice = [{"id": 1, "name": "ant"}, {"id": 2, "name": "ant"}]
     assert error_of(tmp_path, {**content, "categories": twice}) == (
         "instances.json: category 2 (ant): its id or name is there twice"
@@ -161,6 +166,10 @@ def test_missing_paths(tmp_path, content):
     with pytest.raises(DataError, match=r"nowhere\.json: no such file"):
         load_coco(tmp_path / "nowhere.json", tmp_path)
     (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"a folder; name the JSON file, such as .*/a\.json$"):
+        load_coco(tmp_path, tmp_path)
+    with pytest.raises(DataError, match=r"images: a folder; name the JSON file$"):
+        load_coco(tmp_path / "images", tmp_path)
     with pytest.raises(DataError, match="nowhere: no such folder"):
         load_coco(tmp_path / "a.json", tmp_path / "nowhere")
 
@@ -235,6 +244,68 @@ class TestAsToolsWriteIt:
 
     def test_the_images_keep_their_numbers(self, tmp_path, content):
         assert [record.coco_id for record in load(tmp_path, content).records] == [7, 3]
+
+    @pytest.mark.parametrize("spelling", [float, str, lambda number: f" {number} "])
+    @pytest.mark.parametrize(
+        ("key", "name"),
+        [("images", "id"), ("categories", "id"), ("annotations", "image_id"), ("annotations", "category_id")],
+    )
+    def test_an_id_is_the_same_however_it_is_written(self, tmp_path, content, key, name, spelling):
+        for item in content[key]:
+            item[name] = spelling(item[name])
+        dataset = load(tmp_path, content)
+        assert dataset.classes == ("bee", "ant")
+        assert dataset.records[0].objects.labels.tolist() == [2, 1]
+
+    def test_an_id_that_is_a_text_stays_the_image_s(self, tmp_path, content):
+        for item in content["images"]:
+            item["id"] = f"{item['id']:03}"
+        assert [record.coco_id for record in load(tmp_path, content).records] == ["007", "003"]
+        content["images"][0]["id"] = content["annotations"][0]["image_id"] = "x7"
+        del content["annotations"][1]
+        assert load(tmp_path, content).records[0].coco_id == "x7"
+
+    def test_categories_by_texts_and_with_numbers_for_names(self, tmp_path, content):
+        content["categories"] = [{"id": "b", "name": 7}, {"id": "a", "name": "ant"}]
+        for item in content["annotations"]:
+            item["category_id"] = "b"
+        assert load(tmp_path, content).classes == ("ant", "7")
+
+    def test_numbers_of_a_box_may_be_texts(self, tmp_path, content):
+        content["annotations"][0]["bbox"] = ["10", "20.5", 30, " 40 "]
+        assert load(tmp_path, content).records[0].objects.boxes[0].tolist() == [10, 20.5, 40, 60.5]
+
+    @pytest.mark.parametrize(
+        "outline",
+        [
+            [[10, 20, 40, 20, 40, 60]],
+            [10, 20, 40, 20, 40, 60],
+            [[10, 20, 11, 20, 11, 21], [30, 50, "40", 60, 30, 60]],
+        ],
+    )
+    @pytest.mark.parametrize("bbox", [{}, {"bbox": None}, {"bbox": []}])
+    def test_without_a_box_it_is_that_around_the_polygons(self, tmp_path, content, outline, bbox):
+        del content["annotations"][0]["bbox"]
+        content["annotations"][0].update(bbox, segmentation=outline)
+        assert load(tmp_path, content).records[0].objects.boxes[0].tolist() == [10, 20, 40, 60]
+
+    @pytest.mark.parametrize(
+        ("outline", "fault"),
+        [
+            ({"counts": [1, 2], "size": [80, 100]}, "no 'bbox', and its segmentation is a mask, not polygons"),
+            ([[1, 2, 3, 4]], "no 'bbox', and its segmentation has no polygon of three corners"),
+            ([[1, 2, 3, 4, 5, None]], "no 'bbox', and its segmentation is not polygons: [1, 2, 3, 4, 5, None]"),
+            ([], "no 'bbox'"),
+        ],
+    )
+    def test_an_outline_that_gives_no_box(self, tmp_path, content, outline, fault):
+        del content["annotations"][0]["bbox"]
+        content["annotations"][0]["segmentation"] = outline
+        assert faults_of(tmp_path, content) == [f"instances.json: annotation 1: image a (ant): {fault}"]
+
+    def test_objects_of_an_image_that_cannot_be_used_are_no_further_faults(self, tmp_path, content):
+        del content["images"][0]["file_name"]
+        assert faults_of(tmp_path, content) == ["instances.json: image 1 of the list lacks its id or file_name"]
 
     @pytest.mark.parametrize("bbox", [[0.1, 0.2, 0.5, 0.25], [0, 0, 0.5, 1]])
     def test_fractions_are_said_to_be_such(self, tmp_path, content, bbox):

@@ -61,6 +61,10 @@ def index_of(folder: Path, *names: str) -> FileIndex:
         (["deep/down/a1.jpg", "deep/a2.jpg"], "a1.jpg", ["deep/down/a1.jpg"]),
         # in another format
         (["a1.png"], "a1.jpg", ["a1.png"]),
+        # as an address
+        (["a b.jpg"], "a%20b.jpg", ["a b.jpg"]),
+        (["a%20b.jpg", "a b.jpg"], "a%20b.jpg", ["a%20b.jpg"]),
+        (["日本.jpg"], "x/%E6%97%A5%E6%9C%AC.jpg", ["日本.jpg"]),
         # not the same
         (["camA/0001.jpg", "camB/0001.jpg"], "0001.jpg", []),
         (["camA/0001.jpg"], "camB/0001.jpg", []),

@@ -74,6 +74,7 @@ class TestLists:
             "JPEGImages/a1.jpg",
             "A1",
             '"a1"',
+            "a1.xml",
             "a1.png 1",
         ],
     )
@@ -170,6 +171,26 @@ class TestFolders:
         an_image(tmp_path / "images" / "a.png")
         an_xml(tmp_path / "annotations" / "a.xml")
         assert load_voc(tmp_path, "train").records[0].path == tmp_path / "images" / "a.png"
+
+    def test_annotations_in_a_folder_beside_that_of_the_images(self, tmp_path):
+        for name in ("a", "b"):
+            an_image(tmp_path / "photos" / f"{name}.jpg")
+            an_xml(tmp_path / "labels" / f"{name}.xml")
+        assert ids_of(load_voc(tmp_path, "train")) == ["photos/a", "photos/b"]
+
+    def test_they_are_not_those_of_an_image_elsewhere(self, tmp_path):
+        """Two images of a name, and an annotation beside one of them."""
+        for folder in ("day", "night"):
+            an_image(tmp_path / folder / "a.jpg")
+        an_xml(tmp_path / "day" / "a.xml")
+        assert faults_of(tmp_path) == ["night/a.xml: no such annotation"]
+        (tmp_path / "night" / "a.jpg").rename(tmp_path / "night" / "b.jpg")
+        assert faults_of(tmp_path) == ["night/b.xml: no such annotation"]
+
+    def test_a_file_is_no_folder(self, tmp_path):
+        a_voc(tmp_path, "a.jpg")
+        where = tmp_path / "ImageSets" / "Main" / "train.txt"
+        assert error_of(where) == "ROOT: a file; the folder of the data set is wanted"
 
     def test_segments_are_not_taken_for_the_images(self, tmp_path):
         an_image(tmp_path / "SegmentationClass" / "a.png")

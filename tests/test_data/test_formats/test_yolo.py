@@ -129,6 +129,31 @@ class TestPlaces:
         a_yaml(tmp_path / "images", f"train: set\n{NAMES}")
         assert len(load_yolo(tmp_path / "images", "train").records[0].objects) == 1
 
+    @pytest.mark.parametrize(("images", "labels"), [("Images", "Labels"), ("IMAGES", "LABELS"), ("Images", "labels")])
+    def test_capitals(self, tmp_path, images, labels):
+        add(tmp_path, f"{images}/train/a.jpg", at=f"{labels}/train/a.txt")
+        a_yaml(tmp_path, f"train: {images}/train\n{NAMES}")
+        (record,) = load_yolo(tmp_path, "train").records
+        assert (record.id, len(record.objects)) == ("train/a", 1)
+
+    @pytest.mark.parametrize("place", ["", "obj.data"])
+    def test_darknet_s_files(self, root, place):
+        (root / "data.yaml").unlink()
+        (root / "obj.data").write_text(
+            "# of Darknet\nclasses = 2\ntrain = train.txt\nvalid=valid.txt\nnames = data/obj.names\nbackup = b/\n"
+        )
+        (root / "obj.names").write_text("ant\nbee\n\n")
+        (root / "valid.txt").write_text("data/images/val/c.jpg\n")
+        assert ids_of(root / place, "val") == ["val/c"]
+        assert load_yolo(root / place, "val").classes == ("ant", "bee")
+
+    @pytest.mark.parametrize("name", ["classes.txt", "obj.names"])
+    def test_a_folder_with_labels_apart_and_no_data_yaml(self, tmp_path, name):
+        add(tmp_path, "images/a.jpg")
+        (tmp_path / name).write_text("ant\nbee\n")
+        (record,) = load_yolo(tmp_path, "train").records
+        assert (record.id, len(record.objects)) == ("a", 1)
+
     def test_a_folder_of_classes_txt(self, tmp_path):
         add(tmp_path, "a.jpg", at="a.txt")
         (tmp_path / "classes.txt").write_text("ant\nbee\n")
@@ -145,7 +170,9 @@ class TestPlaces:
         (root / "data.yaml").rename(root / "b.yaml")
         assert error_of(root).endswith(": several files may be meant: name one of b.yaml, other.yaml")
         (tmp_path / "empty").mkdir()
-        assert error_of(tmp_path / "empty").endswith("empty: no data.yaml in it")
+        assert error_of(tmp_path / "empty").endswith(
+            "empty: neither data.yaml nor classes.txt in it, which name the classes"
+        )
         a_yaml(root, f"train: empty\n{NAMES}")
         assert error_of(root / "data.yaml").startswith("data.yaml: no image in ")
 
@@ -166,9 +193,12 @@ class TestNames:
             "names:\n  1: bee\n  0: ant",
             "names:\n- ant\n- bee\nnc: 2",
             "names: ['ant', \"bee\"]",
+            "names: names.txt",
+            "names: elsewhere/names.txt",
         ],
     )
     def test_as_a_list_or_a_dictionary(self, root, text):
+        (root / "names.txt").write_text("ant\nbee\n")
         a_yaml(root, f"train: images/train\n{text}")
         assert load_yolo(root, "train").classes == ("ant", "bee")
 
@@ -181,6 +211,7 @@ class TestNames:
         [
             ("nc: 2", "not YOLO's (no names of classes in it)"),
             ("- a\n- b", "not YOLO's (no names of classes in it)"),
+            ("names: ant", "not YOLO's (no names of classes in it)"),
             ("names: []", "not YOLO's (no names of classes in it)"),
             ("names: [ant, [bee]]", "names: 1: ['bee'] is not the number and the name of a class"),
             ("names: {a: ant}", "names: 'a': 'ant' is not the number and the name of a class"),
@@ -197,7 +228,7 @@ class TestNames:
 
     def test_a_name_that_is_there_twice(self, root):
         a_yaml(root, "train: images/train\nnames: [bee, bee]")
-        assert error_of(root / "data.yaml") == "class 'bee' is listed twice"
+        assert error_of(root / "data.yaml") == "data.yaml: names: class 'bee' is there twice"
 
     def test_a_background_without_objects_is_dropped(self, root):
         a_yaml(root, "train: images/train\nnames: [__background__, bee]")
