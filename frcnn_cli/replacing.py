@@ -19,6 +19,7 @@ _BEGINNINGS = {
     ".json": rb'\[\s*(\]|\{\s*"image":)|\{"annotations": \[',
     ".jsonl": rb'\{"image":',
     ".csv": rb"image,width,height,class,score,|iteration,",
+    ".md": rb"\| \| R-CNN \|",
     ".txt": rb"\S+ [01]\.\d{6}( -?\d+\.\d){4}\n",
     ".pkl": rb"(?s).*objectness_logits",
 }

@@ -83,10 +83,10 @@ def detect(
                 raise
             except DataError as error:
                 faults.append(str(error))
+    if interrupted.is_set():
+        raise Interrupted("\n".join((*faults, _interrupted(inputs, outputs))), interrupted.signal)
     if faults:
         raise DataError("\n".join(faults))
-    if interrupted.is_set():
-        raise Interrupted(_interrupted(inputs, outputs), interrupted.signal)
 
 
 def _detect_images(
