@@ -38,6 +38,13 @@ DEBUG = "FRCNN_DEBUG"
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
+REFUSALS = frozenset(
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ESTALE", "ENAMETOOLONG")
+    if hasattr(errno, name)
+)
+"""What the machine may say in a place where only a library writes: a full disk, a folder of somebody else, ..."""
+
 _QUIET = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR", "OPENCV_LOG_LEVEL": "ERROR"}
 
 
@@ -174,6 +181,10 @@ def outcome(error: BaseException, noted: int | None = None) -> tuple[str, int]:
             f"out of memory ({reason(error)}); smaller images and scales, and fewer --workers and --loaders, need less",
             1,
         )
+    refused = next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in REFUSALS), None)
+    if refused is not None:
+        where = f" ({os.fsdecode(refused.filename)})" if isinstance(refused.filename, (str, bytes)) else ""
+        return f"the system refuses what a library wants to do: {reason(refused)}{where}", 1
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{os.path.basename(place.filename)}:{place.lineno}"
     what = " ".join(str(error).split())[:200]

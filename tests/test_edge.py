@@ -3,6 +3,7 @@ and faults that nobody foresaw."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -144,6 +145,14 @@ def test_memory_that_is_not_to_be_had_is_told_as_that(error):
     wrapped.__cause__ = error
     assert ran_out_of_memory(wrapped)
     assert not ran_out_of_memory(ValueError("wrapped"))
+
+
+def test_a_full_disk_in_a_place_of_a_library_s_is_no_fault_of_the_program():
+    error = RuntimeError("matplotlib needs a folder")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/tmp/cache")
+    said = "the system refuses what a library wants to do: no space left on device (/tmp/cache)"
+    assert edge.outcome(error) == (said, 1)
+    assert edge.outcome(PermissionError(errno.EACCES, "Permission denied"))[0].endswith("to do: permission denied")
 
 
 def test_causes_of_a_circle_come_to_an_end():

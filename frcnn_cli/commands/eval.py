@@ -28,7 +28,7 @@ from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.interrupts import delayed_interrupt, stoppable
 from frcnn_cli.errors import Interrupted
-from frcnn_cli.replacing import check_replaced
+from frcnn_cli.replacing import check_apart, check_replaced
 from frcnn_cli.report.page import write_report
 
 HOW_TO_GO_ON = "nothing is written; the same command begins anew"
@@ -68,8 +68,9 @@ def eval(
     """
     check_measure(measure, compared, output)
     check_replaced([measure.report and measure.report / PAGE], output.force)
-    find_model(model.weights)
+    weights = find_model(model.weights)
     check_source(proposals)
+    check_apart([output.output], [weights, proposals.proposals, proposals.network])
     entries = parse_entries(compared, model, proposals)
     dataset = data.load(split)
     if entries:

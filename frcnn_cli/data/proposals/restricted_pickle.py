@@ -6,8 +6,8 @@ they trust the state a pickle gives them.
 
 A few bytes may ask for many, too: an opcode of one byte makes a set of two hundred, and six copy a text of a megabyte
 that is there once. So what is made is counted: a pickle may make objects of `ALLOWANCE` bytes and `RATIO` times its own
-length, and with the file itself, the places on the stack and what is made of an image's boxes, memory stays below 100 MB
-and 30 times the file.
+length. With the file, the places on the stack and what is made of an image's boxes, memory stays below 100 MB and
+30 times the file.
 """
 
 from __future__ import annotations
