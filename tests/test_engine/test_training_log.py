@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,7 @@ HOSTILE = {
     "more iterations than a plot has room for": HEADER + "9" * 400 + ",1,1\n",
     "more digits than Python reads": HEADER + "9" * 5000 + ",1,1\n",
     "less than no iteration": HEADER + "-5,1,1\n",
-    "digits of other scripts": HEADER + "١,1,1\n",
+    "digits of other scripts": HEADER + "\u0661,1,1\n",
     "a long row": HEADER + "1,1,1,1\n",
     "no number": HEADER + "1,1\0,1\n",
     "no text": "\udcff\udcfe",
@@ -155,13 +156,9 @@ def test_what_no_run_logged_is_one_line_and_no_row_of_a_run_that_goes_on(tmp_pat
     path = tmp_path / "log.csv"
     path.write_text(HOSTILE[kind], encoding="utf-8", errors="surrogateescape")
     assert fault_of(draw_curves, tmp_path).startswith(f"{path}: not the log of a run (")
-    try:
+    with suppress(DataError):  # of what is no table at all
         TrainingLog(tmp_path, ("loss", "lr"), 1, 0, print).close()
-    except DataError as fault:
-        assert str(fault).startswith(f"{path}: not the log of a run (")
-    else:
-        rows = path.read_text().splitlines()
-        assert rows in (["iteration,loss,lr"], ["iteration,loss,lr", "1,,1"])
+        assert path.read_text().splitlines() in (["iteration,loss,lr"], ["iteration,loss,lr", "1,,1"])
 
 
 def test_what_is_not_finite_is_not_drawn(tmp_path):
