@@ -234,7 +234,7 @@ def wait_for(condition, seconds: float = 600) -> None:
 
 def group_of(process: subprocess.Popen) -> list[str]:
     """The processes of a group that are more than a name."""
-    lines = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    lines = subprocess.run(["ps", "-ww", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in lines.splitlines()]
     return [row[-1] for row in rows if row[0] == str(process.pid) and not row[1].startswith("Z")]
 
@@ -412,7 +412,7 @@ def test_half_made_objects_and_threads_complain_of_nothing_after_a_signal():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_workers_that_are_still_importing_say_nothing_of_a_signal(start, many_images, tmp_path, number):
     """Again and again, from when they are there to when they work."""
-    for moment in (0, 0.05, 0.2, 0.5):
+    for moment in (0, 0.3):
         process = start(tmp_path, "propose", "--voc", many_images, "--split", "test", "-o", "p.npz", "--workers", 2)
         wait_for(lambda p=process: any("spawn_main" in line for line in group_of(p)))
         time.sleep(moment)
@@ -423,7 +423,7 @@ def test_workers_that_are_still_importing_say_nothing_of_a_signal(start, many_im
 
 
 def test_workers_that_are_still_importing_end_without_a_word_with_a_parent_that_is_killed(start, many_images, tmp_path):
-    for moment in (0, 0.1, 0.4):
+    for moment in (0, 0.3):
         process = start(tmp_path, "propose", "--voc", many_images, "--split", "test", "-o", "p.npz", "--workers", 2)
         wait_for(lambda p=process: any("spawn_main" in line for line in group_of(p)))
         time.sleep(moment)
