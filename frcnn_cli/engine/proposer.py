@@ -102,10 +102,10 @@ def _in_processes(work: Callable[[Item], int | str], items: Sequence[Item], work
     """What `work` makes of the items, as it is done. When the iterator is closed, those not yet begun are left."""
     # Fresh processes: a fork would copy the threads' locks of whatever the caller has imported.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(items)), context, initializer=_start_worker)
+    with starting_children():
+        pool = ProcessPoolExecutor(min(workers, len(items)), context, initializer=_start_worker)
+        begun = [pool.submit(work, item) for item in items]
     try:
-        with starting_children():
-            begun = [pool.submit(work, item) for item in items]
         for done in as_completed(begun):
             yield done.result()
     except BrokenProcessPool:
