@@ -462,10 +462,18 @@ if __name__ == "__main__":
     assert (tmp_path / "err").read_text() == ""
 
 
-def test_a_signal_in_the_programs_first_moments_is_no_traceback(tmp_path):
-    for moment in (0.03, 0.1, 0.3):
-        process = begin(tmp_path, "--help")
-        time.sleep(moment)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) in (0, 130, -signal.SIGINT)
-        assert (tmp_path / "err").read_text() in ("", "frcnn: interrupted\n")
+def test_a_signal_in_the_middle_of_the_programs_imports_is_no_traceback():
+    program = """
+import builtins, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+own = builtins.__import__
+def importing(name, *rest):
+    if name == "click":
+        signal.raise_signal(signal.SIGINT)
+    return own(name, *rest)
+builtins.__import__ = importing
+from frcnn_cli.__main__ import main
+sys.exit(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

