@@ -65,13 +65,17 @@ def lineage(
     data = DatasetOptions(format="voc", place=voc, only=only or None)
     contestants = [_contestant(name, options, output) for name in _detectors(options)]
     check_writable(output / SETTINGS_FILE)
+    settings = _settings(data, lists, options)
+    file = FigureFile(output, settings)
+    if not file.begun:
+        check_replaced([output / TABLE_FILE, output / PLOT_FILE], force)
+    _check_runs(file, contestants)
+    missing = any(contestant.name not in file.figures for contestant in contestants)
+    parts = _load(data, lists, options, output) if missing else []
     with writing_alone(output / SETTINGS_FILE):
-        file = FigureFile(output, _settings(data, lists, options))
-        if not file.begun:
-            check_replaced([output / TABLE_FILE, output / PLOT_FILE], force)
-        _check_runs(file, contestants)
-        if any(contestant.name not in file.figures for contestant in contestants):
-            _fill(file, contestants, data, lists, options)
+        file = FigureFile(output, settings)  # another process may have added to it since
+        if missing:
+            _fill(file, contestants, parts, lists, options)
         _report(file)
 
 
@@ -115,20 +119,24 @@ def _contestant(name: str, options: LineageOptions, output: Path) -> Contestant:
     return Contestant(name, call.model, call.training, call.own)
 
 
+def _load(data: DatasetOptions, lists: LineageLists, options: LineageOptions, output: Path) -> list[Part]:
+    """The images to learn from and those to measure on."""
+    parts = load_data(data, lists, output, seed=options.seed)
+    counts = (options.images, options.val_images)
+    return [
+        replace(part, dataset=draw_images(part.dataset, count, options.seed))
+        for part, count in zip(parts, counts, strict=True)
+    ]
+
+
 def _fill(
     file: FigureFile,
     contestants: list[Contestant],
-    data: DatasetOptions,
+    parts: list[Part],
     lists: LineageLists,
     options: LineageOptions,
 ) -> None:
     """Train and measure what is missing."""
-    parts = load_data(data, lists, file.folder, seed=options.seed)
-    counts = (options.images, options.val_images)
-    parts = [
-        replace(part, dataset=draw_images(part.dataset, count, options.seed))
-        for part, count in zip(parts, counts, strict=True)
-    ]
     for part in parts:
         part.make_proposals(lists)
     file.begin()
