@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 
 import click
 
-from frcnn_cli import __version__
-from frcnn_cli.edge import end_at_once, ending_signals, open_streams, outcome, quieten, take_debug
+from frcnn_cli import __version__, stopping
+from frcnn_cli.edge import DEBUG, end_at_once, ending_signals, open_streams, outcome, quieten, take_debug
 from frcnn_cli.engine import distributed
 from frcnn_cli.text import visible
 
@@ -78,28 +79,33 @@ def main(args: Sequence[str] | None = None) -> int:
     if args is not None:
         return _run(words, debug)
     open_streams()
-    if not debug:
+    if debug:
+        os.environ[DEBUG] = "1"  # for the processes that are started
+    else:
         quieten()
     code = _run(words, debug)
-    if code and distributed.current().world_size > 1:
-        end_at_once(code)  # the others, and torchrun, wait for this one
+    # The others, and torchrun, wait for this one; and whoever has stopped a command does not want to wait for threads.
+    if (code and distributed.current().world_size > 1) or code > 128:
+        end_at_once(code)
     return code
 
 
 def _run(words: list[str], debug: bool) -> int:
-    with ending_signals():
+    with ending_signals(debug) as as_before:
         try:
             distributed.join()
             cli.main(words, prog_name="frcnn", standalone_mode=False)
             sys.stdout.flush()
+            stopping.check()
             return 0
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             return 2
         except (Exception, KeyboardInterrupt) as error:
+            as_before()  # another signal ends it without a word
             if debug:
                 click.echo(visible(traceback.format_exc()), err=True)
-            return _fail(*outcome(error))
+            return _fail(*outcome(error, stopping.noted()))
         finally:
             distributed.leave()
 

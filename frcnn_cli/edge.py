@@ -14,17 +14,18 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import click
 
+from frcnn_cli import stopping
 from frcnn_cli.errors import (
     DataError,
     FrcnnError,
     Interrupted,
-    Terminated,
+    LostProcess,
     UsageError,
     causes,
     ran_out_of_memory,
@@ -36,7 +37,14 @@ from frcnn_cli.text import one_line
 DEBUG = "FRCNN_DEBUG"
 """The environment variable that stands for ``--debug``."""
 
-ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+REFUSALS = frozenset(
+    getattr(errno, name)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ESTALE", "ENAMETOOLONG")
+    if hasattr(errno, name)
+)
+"""What the machine may say in a place where only a library writes: a full disk, a folder of somebody else, ..."""
 
 _QUIET = {"PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR", "OPENCV_LOG_LEVEL": "ERROR"}
 
@@ -90,26 +98,38 @@ def open_streams() -> None:
 
 
 @contextmanager
-def ending_signals() -> Iterator[None]:
-    """In the block, SIGTERM and SIGHUP raise `Terminated`, as Ctrl-C raises KeyboardInterrupt: all is tidied up.
+def ending_signals(debug: bool = False) -> Iterator[Callable[[], None]]:
+    """In the block, Ctrl-C, SIGTERM and SIGHUP raise `Terminated` (a KeyboardInterrupt): all is tidied up.
 
     What is ignored, as by nohup, stays ignored.
+
+    Args:
+        debug: see `stopping.remembering`.
+
+    Yields:
+        What puts the signals back to what they were, for a command that has been tidied up.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
+        yield lambda: None  # signals reach the main thread only
         return
 
     def end(number: int, frame: object) -> None:
-        raise Terminated(number)
+        stopping.stop(number)
 
-    chosen = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
-    for number in chosen:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in chosen:
-            signal.signal(number, signal.SIG_DFL)
+    ours = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in ENDING if signal.getsignal(number) in ours}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    with stopping.remembering(debug):
+        for number in before:
+            signal.signal(number, end)
+        try:
+            yield restore
+        finally:
+            restore()
 
 
 def take_debug(words: Sequence[str]) -> tuple[list[str], bool]:
@@ -119,15 +139,32 @@ def take_debug(words: Sequence[str]) -> tuple[list[str], bool]:
     """
     end = words.index("--") if "--" in words else len(words)
     rest = [word for word in words[:end] if word != "--debug"] + list(words[end:])
-    return rest, len(rest) < len(words) or os.environ.get(DEBUG, "") not in ("", "0")
+    return rest, len(rest) < len(words) or debugging()
 
 
-def outcome(error: BaseException) -> tuple[str, int]:
+def debugging() -> bool:
+    """Whether the environment asks for what ``--debug`` shows."""
+    return os.environ.get(DEBUG, "") not in ("", "0")
+
+
+def outcome(error: BaseException, noted: int | None = None) -> tuple[str, int]:
     """What a fault is told as, and the exit code; an empty text is not told at all.
 
     Args:
         error: anything but SystemExit.
+        noted: a signal that has come before, of which the fault is a consequence, whatever it looks like: a library
+            may have made something else of the exception that the signal raised, or a worker may have ended of it.
     """
+    if isinstance(error, Interrupted):
+        return str(error), error.code
+    # Raised in a compiled kernel, an interruption comes out as the cause of another exception.
+    stop = next((cause for cause in causes(error) if isinstance(cause, KeyboardInterrupt)), None)
+    told = isinstance(error, (FrcnnError, click.ClickException))  # not to be told as something else without need
+    # When a process of several has ended, torchrun sends a signal to the others: what they say is of the first cause.
+    first_cause = any(isinstance(cause, LostProcess) for cause in causes(error))
+    if (noted is not None and not first_cause) or (stop is not None and not told):
+        number = signal_of(stop) if stop is not None else noted
+        return getattr(stop, "why", "") or "interrupted", 128 + number
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "frcnn"
         return f"{one_line(error.format_message())} (see '{where} --help')", 2
@@ -135,14 +172,8 @@ def outcome(error: BaseException) -> tuple[str, int]:
         return one_line(error.format_message()), error.exit_code
     if isinstance(error, UsageError):
         return str(error), 2
-    if isinstance(error, Interrupted):
-        return str(error), error.code
     if isinstance(error, FrcnnError):
         return str(error), 1
-    # Raised in a compiled kernel, an interruption comes out as the cause of another exception.
-    stop = next((cause for cause in causes(error) if isinstance(cause, KeyboardInterrupt)), None)
-    if stop is not None:
-        return getattr(stop, "why", "") or "interrupted", 128 + signal_of(stop)
     if isinstance(error, BrokenPipeError):
         discard_output()  # the reader has gone, as `head` does; Python would complain once more when it closes stdout
         return "", 1
@@ -151,6 +182,10 @@ def outcome(error: BaseException) -> tuple[str, int]:
             f"out of memory ({reason(error)}); smaller images and scales, and fewer --workers and --loaders, need less",
             1,
         )
+    refused = next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in REFUSALS), None)
+    if refused is not None:
+        where = f" ({os.fsdecode(refused.filename)})" if isinstance(refused.filename, (str, bytes)) else ""
+        return f"the system refuses what a library wants to do: {reason(refused)}{where}", 1
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{os.path.basename(place.filename)}:{place.lineno}"
     what = " ".join(str(error).split())[:200]

@@ -82,12 +82,17 @@ def group_faults(faults: Sequence[str]) -> list[str]:
 class Interrupted(FrcnnError):
     """Ctrl-C or another signal came, and what was done is saved; the message says how to go on.
 
+    Args:
+        message: a line.
+        signal: that came.
+        faults: of what was done until then, a line each, which are told before the message.
+
     Attributes:
         code: the exit code, 128 and the number of the signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
 
-    def __init__(self, message: str, signal: int = 2) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, signal: int = 2, faults: Sequence[str] = ()) -> None:
+        super().__init__(*faults, message)
         self.signal = signal
         self.code = 128 + signal
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ _BEGINNINGS = {
     ".json": rb'\[\s*(\]|\{\s*"image":)|\{"annotations": \[',
     ".jsonl": rb'\{"image":',
     ".csv": rb"image,width,height,class,score,|iteration,",
+    ".md": rb"\| \| R-CNN \|",
     ".txt": rb"\S+ [01]\.\d{6}( -?\d+\.\d){4}\n",
     ".pkl": rb"(?s).*objectness_logits",
 }
@@ -79,3 +81,19 @@ def check_replaced(paths: Iterable[Path | None], force: bool = False) -> None:
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UsageError(f"{others[0]}{more}: there already, and not written by this program; --force replaces it")
+
+
+def check_apart(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """Refuse to write over what is read, which nobody means; ``--force`` does not ask for it.
+
+    Args:
+        outputs: to be written; None for none.
+        inputs: to be read, under whatever name; likewise.
+
+    Raises:
+        UsageError: one is the other.
+    """
+    read = {os.path.realpath(path) for path in inputs if path is not None}
+    for path in outputs:
+        if path is not None and os.path.realpath(path) in read:
+            raise UsageError(f"{path}: is read, and would be written over; choose another name for what is written")

@@ -3,6 +3,7 @@ and faults that nobody foresaw."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frcnn_cli import cli, edge
-from frcnn_cli.errors import DataError, Terminated, causes, ran_out_of_memory
+from frcnn_cli.errors import DataError, Interrupted, LostProcess, Terminated, causes, ran_out_of_memory
 from frcnn_cli.text import visible
 
 REPOSITORY = Path(__file__).parent.parent
@@ -146,6 +147,14 @@ def test_memory_that_is_not_to_be_had_is_told_as_that(error):
     assert not ran_out_of_memory(ValueError("wrapped"))
 
 
+def test_a_full_disk_in_a_place_of_a_library_s_is_no_fault_of_the_program():
+    error = RuntimeError("matplotlib needs a folder")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/tmp/cache")
+    said = "the system refuses what a library wants to do: no space left on device (/tmp/cache)"
+    assert edge.outcome(error) == (said, 1)
+    assert edge.outcome(PermissionError(errno.EACCES, "Permission denied"))[0].endswith("to do: permission denied")
+
+
 def test_causes_of_a_circle_come_to_an_end():
     first, second = ValueError(), ValueError()
     first.__cause__, second.__cause__ = second, first
@@ -225,7 +234,7 @@ def wait_for(condition, seconds: float = 600) -> None:
 
 def group_of(process: subprocess.Popen) -> list[str]:
     """The processes of a group that are more than a name."""
-    lines = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    lines = subprocess.run(["ps", "-ww", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in lines.splitlines()]
     return [row[-1] for row in rows if row[0] == str(process.pid) and not row[1].startswith("Z")]
 
@@ -300,3 +309,171 @@ def test_propose_that_is_stopped_goes_on(start, many_images, tmp_path, number):
     assert done, said
     assert len(list(tmp_path.glob("p.npz.partial/*.npz"))) == int(done[1]) < 200
     wait_for(lambda: not group_of(process), 60)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("could not determine the shape of object type 'torch.storage.UntypedStorage'"),
+        ImportError("numpy._core.multiarray failed to import"),
+        DataError("a process that prepares batches has ended by signal 15"),
+        MemoryError(),
+    ],
+)
+def test_what_comes_of_a_signal_is_told_as_the_signal(error):
+    with pytest.raises(type(error)) as raised:
+        raise error
+    assert edge.outcome(raised.value, noted=signal.SIGHUP) == ("interrupted", 129)
+    assert edge.outcome(raised.value)[1] == 1
+
+
+def test_what_has_its_own_word_for_a_signal_keeps_it():
+    saved = Interrupted("stopped after iteration 3; all is saved", signal.SIGTERM)
+    assert edge.outcome(saved, noted=signal.SIGINT) == (str(saved), 143)
+    lost = LostProcess("process 1: another process of this run has ended")
+    assert edge.outcome(lost, noted=signal.SIGTERM) == (str(lost), 1)
+
+
+DROPPING = """
+import ctypes, signal, sys, time
+from frcnn_cli import cli
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # whatever the tests were started by may ignore them
+    signal.signal(number, signal.SIG_DFL)
+
+class Leaves:
+    def __del__(self):
+        signal.raise_signal({number})
+
+def in_a_finalizer():
+    thing = Leaves()
+    del thing
+
+def in_a_callback():
+    call = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal({number}))
+    call()
+
+def in_a_library():
+    try:
+        signal.raise_signal({number})
+    except BaseException:
+        pass
+
+class Command:
+    def main(self, *_, **__):
+        {where}()
+        {then}
+        print("went on")
+
+cli.cli = Command()
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("where", "then"),
+    [
+        ("in_a_finalizer", "time.sleep(60)"),
+        ("in_a_callback", "time.sleep(60)"),
+        ("in_a_library", "[print(item) for item in __import__('frcnn_cli.commands.console').commands.console."
+         "progress_bar('eval')([1, 2])]"),
+    ],
+)  # fmt: skip
+def test_a_signal_whose_exception_is_dropped_stops_the_command_all_the_same(tmp_path, number, code, where, then):
+    program = DROPPING.format(number=int(number), where=where, then=then)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "frcnn: interrupted\n")
+
+
+def test_a_signal_that_nothing_looked_at_is_told_at_the_end():
+    program = DROPPING.format(number=int(signal.SIGTERM), where="in_a_library", then="pass")
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "went on\n", "frcnn: interrupted\n")
+
+
+def test_half_made_objects_and_threads_complain_of_nothing_after_a_signal():
+    program = DROPPING.format(
+        number=int(signal.SIGTERM),
+        where="in_a_library",
+        then="import threading; thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join(); "
+        "Leaves.__del__ = lambda self: self.none; Leaves()",
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "went on\n", "frcnn: interrupted\n")
+    peace = program.replace("in_a_library()\n", "int()\n", 1)
+    ended = subprocess.run([sys.executable, "-c", peace], cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == 0
+    assert "ZeroDivisionError" in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_workers_that_are_still_importing_say_nothing_of_a_signal(start, many_images, tmp_path, number):
+    """Again and again, from when they are there to when they work."""
+    for moment in (0, 0.3):
+        process = start(tmp_path, "propose", "--voc", many_images, "--split", "test", "-o", "p.npz", "--workers", 2)
+        wait_for(lambda p=process: any("spawn_main" in line for line in group_of(p)))
+        time.sleep(moment)
+        os.killpg(process.pid, number)
+        assert process.wait(300) == 128 + number
+        said = (tmp_path / "err").read_text()
+        assert re.fullmatch(r"frcnn: interrupted with \d+ of 200 images done; the same .*\n", said), said
+
+
+def test_workers_that_are_still_importing_end_without_a_word_with_a_parent_that_is_killed(start, many_images, tmp_path):
+    for moment in (0, 0.3):
+        process = start(tmp_path, "propose", "--voc", many_images, "--split", "test", "-o", "p.npz", "--workers", 2)
+        wait_for(lambda p=process: any("spawn_main" in line for line in group_of(p)))
+        time.sleep(moment)
+        process.kill()
+        process.wait()
+        wait_for(lambda p=process: not group_of(p), 60)
+        assert (tmp_path / "err").read_text() == ""
+
+
+def test_loaders_in_the_middle_of_a_message_end_without_a_word_with_a_parent_that_is_killed(tmp_path):
+    """The parent does not read, so the loaders' pipe is full, and they wait in the middle of writing into it."""
+    program = """
+import os, signal, sys, time
+import torch
+from frcnn_cli.engine.loading import prepared_batches
+class Long(torch.utils.data.Dataset):
+    def __getitem__(self, number):
+        return Batch()
+class Batch:
+    def __init__(self):
+        self.data = b"0" * 2**24
+if __name__ == "__main__":
+    batches = prepared_batches(Long(), 0, 100, 2)
+    next(batches)
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    (tmp_path / "program.py").write_text(program)
+    with (tmp_path / "err").open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, tmp_path / "program.py"], start_new_session=True, stderr=file, stdout=file,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )  # fmt: skip
+        assert process.wait(300) == -signal.SIGKILL
+    wait_for(lambda: not group_of(process), 30)
+    assert (tmp_path / "err").read_text() == ""
+
+
+def test_a_signal_in_the_middle_of_the_programs_imports_is_no_traceback():
+    program = """
+import builtins, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+own = builtins.__import__
+def importing(name, *rest):
+    if name == "click":
+        signal.raise_signal(signal.SIGINT)
+    return own(name, *rest)
+builtins.__import__ = importing
+from frcnn_cli.__main__ import main
+sys.exit(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,3 +160,37 @@ def test_the_second_of_two_that_propose_into_one_file_is_refused(run_frcnn, tiny
     )
     assert first.returncode == 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["p.npz"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("compress-svd", "MODEL", "--fc6", 4, "-o", "MODEL"),
+        ("export", "MODEL", "-o", "LINK.onnx"),
+        ("explain", "IMAGE", "--weights", "MODEL", "-o", "IMAGE"),
+        ("explain", "IMAGE", "--weights", "MODEL", "-o", "MODEL"),
+        ("propose", "IMAGE", "--proposals", "BOXES", "-o", "BOXES"),
+        ("propose", "IMAGE", "-o", "LINK.npz"),
+        ("detect", "IMAGE", "--weights", "MODEL", "--format", "json", "-o", "MODEL"),
+        ("detect", "IMAGE", "--weights", "MODEL", "--proposals", "BOXES", "--format", "json", "-o", "BOXES"),
+        ("eval", "--voc", "VOC", "--weights", "MODEL", "--proposals", "BOXES", "--format", "json", "-o", "BOXES"),
+    ],
+    ids=lambda call: f"{call[0]} {call[-1]}",
+)
+def test_what_is_read_is_not_written_over(run_frcnn, tiny_checkpoint, tiny_proposals_path, tiny_voc, tmp_path, call):
+    image = tmp_path / "cow.jpg"
+    shutil.copy(tiny_voc / "JPEGImages" / "cow.jpg", image)
+    files = {"MODEL": tmp_path / "model.safetensors", "BOXES": tmp_path / "boxes.npz", "IMAGE": image, "VOC": tiny_voc}
+    shutil.copy(tiny_checkpoint, files["MODEL"])
+    shutil.copy(tiny_proposals_path, files["BOXES"])
+    for name, of in (("LINK.onnx", files["MODEL"]), ("LINK.npz", image)):
+        files[name] = tmp_path / name
+        files[name].symlink_to(of)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for more in ((), ("--force",)):
+        outcome = run_frcnn(*(files.get(word, word) for word in call), *more)
+        assert outcome.code == 2, outcome.err
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert outcome.err == (
+        f"frcnn: {files[call[-1]]}: is read, and would be written over; choose another name for what is written\n"
+    )

@@ -17,7 +17,7 @@ from frcnn_cli.commands.options import SourceOptions, check_source, proposal_sou
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import remove_leftovers, writing_alone
-from frcnn_cli.replacing import FORCE_HELP, check_replaced
+from frcnn_cli.replacing import FORCE_HELP, check_apart, check_replaced
 from frcnn_cli.settings import setting
 
 if TYPE_CHECKING:  # the engine brings torch, which --help and a wrong call do not wait for
@@ -107,6 +107,7 @@ def compress_svd(
     """
     _check(data, options, search)
     find_model(checkpoint)
+    check_apart([output, search.plot], [checkpoint, search.proposals])
     check_replaced([output, search.plot], options.force)
     source_options = SourceOptions(search.proposals)
     check_source(source_options)

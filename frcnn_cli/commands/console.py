@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.text import Text
 
+from frcnn_cli import stopping
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.progress import Track
 from frcnn_cli.text import visible_line
@@ -43,6 +44,12 @@ def above_bars() -> Iterator[None]:
         yield
 
 
+def _until_stopped(items: Iterable[T]) -> Iterator[T]:
+    for item in items:
+        stopping.check()
+        yield item
+
+
 def progress_bar(description: str, unit: str = "image") -> Track:
     """A function that passes items through and draws a bar with the rate and the time left; in a log file, seldom."""
     seconds = 0.1 if err.is_terminal else 30.0
@@ -51,9 +58,9 @@ def progress_bar(description: str, unit: str = "image") -> Track:
         from tqdm import tqdm  # takes as long to import as the rest of a help text
 
         return tqdm(
-            items,
+            _until_stopped(items),
             desc=visible_line(description),
-            total=total,
+            total=len(items) if total is None and isinstance(items, Sized) else total,
             initial=initial,
             unit=unit,
             disable=_quiet,

@@ -21,6 +21,7 @@ from frcnn_cli.engine.interrupts import delayed_interrupt
 from frcnn_cli.engine.sources import ProposalSource
 from frcnn_cli.engine.stream import detect_files
 from frcnn_cli.errors import DataError, Interrupted
+from frcnn_cli.replacing import check_apart
 
 
 @click.command()
@@ -58,8 +59,9 @@ def detect(
     """
     check_outputs(output)
     check_videos(videos, proposals, config)
-    find_model(model.weights)
+    weights = find_model(model.weights)
     check_source(proposals)
+    check_apart([output.output], [weights, proposals.proposals, proposals.network])
     inputs = find_inputs(images)
     for line in inputs.notes:
         err.print(line)
@@ -83,10 +85,10 @@ def detect(
                 raise
             except DataError as error:
                 faults.append(str(error))
+    if interrupted.is_set():
+        raise Interrupted(_interrupted(inputs, outputs), interrupted.signal, faults)
     if faults:
         raise DataError(*faults)
-    if interrupted.is_set():
-        raise Interrupted(_interrupted(inputs, outputs), interrupted.signal)
 
 
 def _detect_images(

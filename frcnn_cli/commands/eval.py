@@ -27,8 +27,11 @@ from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.interrupts import delayed_interrupt, stoppable
-from frcnn_cli.replacing import check_replaced
+from frcnn_cli.errors import Interrupted
+from frcnn_cli.replacing import check_apart, check_replaced
 from frcnn_cli.report.page import write_report
+
+HOW_TO_GO_ON = "nothing is written; the same command begins anew"
 
 
 @click.command("eval", cls=DatasetCommand)
@@ -65,8 +68,9 @@ def eval(
     """
     check_measure(measure, compared, output)
     check_replaced([measure.report and measure.report / PAGE], output.force)
-    find_model(model.weights)
+    weights = find_model(model.weights)
     check_source(proposals)
+    check_apart([output.output], [weights, proposals.proposals, proposals.network])
     entries = parse_entries(compared, model, proposals)
     dataset = data.load(split)
     if entries:
@@ -76,8 +80,10 @@ def eval(
     first = current().rank == 0
     writing = open_output(output, dataset.classes, dataset.records, split) if first else nullcontext()
     with writing as write, delayed_interrupt() as interrupted:
-        track = stoppable(progress_bar("eval"), interrupted, "nothing is written; the same command begins anew")
+        track = stoppable(progress_bar("eval"), interrupted, HOW_TO_GO_ON)
         evaluation = evaluate_dataset(detector, dataset, source, measure.metric, config, track, current())
+        if interrupted.is_set():  # since the last image
+            raise Interrupted(f"interrupted before the figures were told; {HOW_TO_GO_ON}", interrupted.signal)
         if evaluation is None:
             return  # process 0 has it
         for result in evaluation.results:

@@ -13,7 +13,7 @@ from frcnn_cli.data.images import read_header
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.explain.words import ENGLISH, languages
 from frcnn_cli.files import atomic_write, check_writable
-from frcnn_cli.replacing import FORCE_HELP, check_replaced
+from frcnn_cli.replacing import FORCE_HELP, check_apart, check_replaced
 from frcnn_cli.settings import setting
 
 
@@ -51,6 +51,7 @@ def explain(image: Path, output: Path, options: ExplainOptions) -> None:
     read_header(image)
     weights = find_model(options.weights)
     check_writable(output)
+    check_apart([output], [image, weights])
     check_replaced([output], options.force)
     from frcnn_cli.explain.page import explain as page_of  # brings torch
 

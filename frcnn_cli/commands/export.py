@@ -19,7 +19,7 @@ from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.errors import UsageError
 from frcnn_cli.files import check_writable
-from frcnn_cli.replacing import FORCE_HELP, check_replaced
+from frcnn_cli.replacing import FORCE_HELP, check_apart, check_replaced
 from frcnn_cli.settings import setting
 
 if TYPE_CHECKING:  # --help and a wrong call do not wait for torch
@@ -67,6 +67,7 @@ def export(checkpoint: Path, output: Path, options: ExportOptions) -> None:
     find_model(checkpoint)
     photographs = _photographs(options)
     check_writable(output)
+    check_apart([output], [checkpoint, *photographs])
     check_replaced([output], options.force)
     from frcnn_cli.engine.checkpoint import load_checkpoint
     from frcnn_cli.engine.export.detector import export_checkpoint, save_model

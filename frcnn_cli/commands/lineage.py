@@ -11,18 +11,20 @@ from rich.table import Table
 from frcnn_cli.commands.console import err, out
 from frcnn_cli.commands.dataset_options import ClassNames, DatasetOptions
 from frcnn_cli.commands.fields import PATH, option_group
-from frcnn_cli.commands.train import train
+from frcnn_cli.commands.train import check_folder, train
 from frcnn_cli.commands.train_call import TrainCall
 from frcnn_cli.commands.train_data import Part, load_data
 from frcnn_cli.commands.train_options import Lists
 from frcnn_cli.engine.learners import LEARNERS
-from frcnn_cli.engine.lineage.figures import FigureFile
+from frcnn_cli.engine.lineage.figures import SETTINGS_FILE, FigureFile
 from frcnn_cli.engine.lineage.options import Contestant, LineageOptions
 from frcnn_cli.engine.lineage.paper import PUBLISHED
 from frcnn_cli.engine.lineage.subset import draw_images
 from frcnn_cli.engine.lineage.table import as_markdown, columns, rows
-from frcnn_cli.errors import Interrupted
-from frcnn_cli.files import atomic_write
+from frcnn_cli.engine.run_files import STATE_FILE
+from frcnn_cli.errors import Interrupted, UsageError
+from frcnn_cli.files import atomic_write, check_writable, writing_alone
+from frcnn_cli.replacing import FORCE_HELP, check_replaced
 from frcnn_cli.settings import setting
 
 TABLE_FILE, PLOT_FILE = "lineage.md", "lineage.png"
@@ -44,8 +46,9 @@ class LineageLists(Lists):
 @option_group(LineageOptions, "options")
 @option_group(LineageLists, "lists")
 @click.option("-o", "--output", type=PATH, required=True, metavar="DIR", help="The folder of the comparison.")
+@click.option("--force", is_flag=True, help=FORCE_HELP)
 def lineage(
-    voc: Path, only: tuple[str, ...] | None, lists: LineageLists, options: LineageOptions, output: Path
+    voc: Path, only: tuple[str, ...] | None, lists: LineageLists, options: LineageOptions, output: Path, force: bool
 ) -> None:
     """Train the family one after the other on the same images, and print what each costs and does.
 
@@ -61,10 +64,32 @@ def lineage(
     """
     data = DatasetOptions(format="voc", place=voc, only=only or None)
     contestants = [_contestant(name, options, output) for name in _detectors(options)]
-    file = FigureFile(output, _settings(data, lists, options))
-    if any(contestant.name not in file.figures for contestant in contestants):
-        _fill(file, contestants, data, lists, options)
-    _report(file)
+    check_writable(output / SETTINGS_FILE)
+    settings = _settings(data, lists, options)
+    file = FigureFile(output, settings)
+    if not file.begun:
+        check_replaced([output / TABLE_FILE, output / PLOT_FILE], force)
+    _check_runs(file, contestants)
+    missing = any(contestant.name not in file.figures for contestant in contestants)
+    parts = _load(data, lists, options, output) if missing else []
+    with writing_alone(output / SETTINGS_FILE):
+        file = FigureFile(output, settings)  # another process may have added to it since
+        if missing:
+            _fill(file, contestants, parts, lists, options)
+        _report(file)
+
+
+def _check_runs(file: FigureFile, contestants: list[Contestant]) -> None:
+    """Refuse folders of detectors that hold something else than a run of this comparison.
+
+    Raises:
+        UsageError: they do.
+    """
+    for contestant in contestants:
+        folder = file.folder / contestant.name
+        if not file.begun and (folder / STATE_FILE).exists():
+            raise UsageError(f"{folder}: holds a run that is of no comparison; choose another folder")
+        check_folder(folder)
 
 
 def _detectors(options: LineageOptions) -> list[str]:
@@ -94,20 +119,24 @@ def _contestant(name: str, options: LineageOptions, output: Path) -> Contestant:
     return Contestant(name, call.model, call.training, call.own)
 
 
+def _load(data: DatasetOptions, lists: LineageLists, options: LineageOptions, output: Path) -> list[Part]:
+    """The images to learn from and those to measure on."""
+    parts = load_data(data, lists, output, seed=options.seed)
+    counts = (options.images, options.val_images)
+    return [
+        replace(part, dataset=draw_images(part.dataset, count, options.seed))
+        for part, count in zip(parts, counts, strict=True)
+    ]
+
+
 def _fill(
     file: FigureFile,
     contestants: list[Contestant],
-    data: DatasetOptions,
+    parts: list[Part],
     lists: LineageLists,
     options: LineageOptions,
 ) -> None:
     """Train and measure what is missing."""
-    parts = load_data(data, lists, file.folder, seed=options.seed)
-    counts = (options.images, options.val_images)
-    parts = [
-        replace(part, dataset=draw_images(part.dataset, count, options.seed))
-        for part, count in zip(parts, counts, strict=True)
-    ]
     for part in parts:
         part.make_proposals(lists)
     file.begin()

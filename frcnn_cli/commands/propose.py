@@ -29,6 +29,7 @@ from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.proposer import propose_images
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import UsageError
+from frcnn_cli.replacing import check_apart
 
 
 @click.command(cls=DatasetCommand)
@@ -94,6 +95,7 @@ def propose(
         err.print(line)
     if shard and not dataset:
         items = shard.part(items)
+    check_apart([output, report.plot], [report.proposals, *(item.path for item in items)])
     check_pictures(report, items)
     if output and not report.proposals:
         make_proposals(items, output, making(learned, config), workers)

@@ -107,10 +107,20 @@ def _latest_model(call: TrainCall) -> Checkpoint | None:
         return latest
     if output is not None and (output / STATE_FILE).exists():
         raise UsageError(f"--output {output}: holds a run already; --resume it, or choose another folder")
-    for name in (CONFIG_FILE, MODEL_FILE, BEST_FILE, LOG_FILE, PLOT_FILE) if output else ():
+    if output is not None:
+        check_folder(output)
+    return None
+
+
+def check_folder(output: Path) -> None:
+    """Refuse a folder with files of somebody else that a run would replace.
+
+    Raises:
+        UsageError: it has some.
+    """
+    for name in (CONFIG_FILE, MODEL_FILE, BEST_FILE, LOG_FILE, PLOT_FILE):
         if (output / name).is_file() and not is_ours(output / name):
             raise UsageError(f"--output {output}: {name} is there, and of no run; choose another folder")
-    return None
 
 
 def _check_length(call: TrainCall, latest: Checkpoint | None) -> None:

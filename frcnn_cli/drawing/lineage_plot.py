@@ -55,4 +55,4 @@ def plot_lineage(
         if place:
             axes.set_yticklabels([])
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={"Software": "frcnn"})

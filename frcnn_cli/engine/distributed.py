@@ -24,7 +24,8 @@ from datetime import timedelta
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from frcnn_cli.errors import LostProcess, Terminated, UsageError
+from frcnn_cli import stopping
+from frcnn_cli.errors import LostProcess, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -262,11 +263,11 @@ def end_with_others(number: int) -> None:
         lost = [0]
     if lost:
         signal.signal(number, signal.SIG_IGN)
-        raise Terminated(number, _others_ended())
+        stopping.stop(number, _others_ended())
 
 
 def _end(number: int, frame: object) -> None:
     """Tidy up and end: torchrun or a person wants it."""
     end_with_others(number)
     signal.signal(number, signal.SIG_IGN)
-    raise Terminated(number)
+    stopping.stop(number)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from frcnn_cli import stopping
 from frcnn_cli.data.detections import Detections, ImageResult
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.samples import Dataset, Objects
@@ -124,6 +125,7 @@ def evaluate_together(
     with ExitStack() as stack:
         parts = [stack.enter_context(part_times(contender.detector)) for contender in contenders]
         for record in track(processes.share(dataset.records)):
+            stopping.check()
             image = load_image(record.path)
             turns = []
             for contender, source, relabel in zip(contenders, sources, relabels, strict=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from frcnn_cli import stopping
 from frcnn_cli.engine import distributed
 from frcnn_cli.errors import Interrupted
 from frcnn_cli.progress import Track
@@ -45,6 +46,7 @@ def delayed_interrupt(signals: tuple[int, ...] = SIGNALS) -> Iterator[Interrupti
         return
 
     def handle(number: int, frame: object) -> None:
+        stopping.note(number)
         distributed.end_with_others(number)
         if interruption.is_set():
             if time.monotonic() - first[0] > FORWARDING:

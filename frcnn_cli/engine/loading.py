@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from multiprocessing import active_children
 from multiprocessing.connection import wait
 from typing import Any
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from frcnn_cli.engine.batches import Batch
-from frcnn_cli.engine.children import begin_child, prepare_children
+from frcnn_cli.engine.children import begin_child, starting_children
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import reason
 
@@ -85,10 +86,9 @@ def _begin_worker(worker: int) -> None:
 
 def _watched(loader: DataLoader) -> Iterator[Batch | DataError]:
     """The loader's items; a DataError where a worker process has died, which happens when memory runs out."""
-    if loader.num_workers:
-        prepare_children()
     others = set(active_children())
-    batches = iter(loader)
+    with starting_children() if loader.num_workers else nullcontext():
+        batches = iter(loader)
     workers = set(active_children()) - others
     # PyTorch would report a dead worker by a signal, anywhere in an update. Without, it is noticed between two.
     heard = workers and hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()

@@ -15,7 +15,7 @@ import numpy as np
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import Item, coco_ids
 from frcnn_cli.data.proposals.partial import PartialProposals
-from frcnn_cli.engine.children import begin_child, prepare_children
+from frcnn_cli.engine.children import begin_child, starting_children
 from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.interrupts import delayed_interrupt
 from frcnn_cli.engine.sources.search import ProposalConfig
@@ -102,10 +102,11 @@ def _in_processes(work: Callable[[Item], int | str], items: Sequence[Item], work
     """What `work` makes of the items, as it is done. When the iterator is closed, those not yet begun are left."""
     # Fresh processes: a fork would copy the threads' locks of whatever the caller has imported.
     context = multiprocessing.get_context("spawn")
-    prepare_children()
-    pool = ProcessPoolExecutor(min(workers, len(items)), context, initializer=_start_worker)
+    with starting_children():
+        pool = ProcessPoolExecutor(min(workers, len(items)), context, initializer=_start_worker)
+        begun = [pool.submit(work, item) for item in items]
     try:
-        for done in as_completed([pool.submit(work, item) for item in items]):
+        for done in as_completed(begun):
             yield done.result()
     except BrokenProcessPool:
         raise DataError(

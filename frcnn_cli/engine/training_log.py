@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -16,8 +18,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from frcnn_cli.engine.run_files import LOG_FILE, PLOT_FILE
-from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, reason
+from frcnn_cli.errors import DataError, MissingFile
+from frcnn_cli.files import atomic_write, reading, reason
 
 
 class TrainingLog:
@@ -182,25 +184,48 @@ def read_curves(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     curves: dict[str, list[tuple[int, float]]] = {}
     try:
         for row in _read(path):
-            iteration = int(row.pop("iteration"))
+            iteration = _iteration(row.pop("iteration"))
             for name, text in row.items():
-                if text:
+                if text and math.isfinite(float(text)):
                     curves.setdefault(name, []).append((iteration, float(text)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not the log of a run ({reason(error)})") from error
     if not curves:
         raise DataError(f"{path}: nothing is logged yet")
+    missing = {"loss", "lr"} - curves.keys()
+    if missing:
+        raise DataError(f"{path}: not the log of a run (no {sorted(missing)[0]} in it)")
     return {name: tuple(map(np.array, zip(*pairs, strict=True))) for name, pairs in curves.items()}
 
 
 def _read(path: Path) -> list[dict[str, str]]:
+    """The rows of a log, of whatever is in them; none where there is no file.
+
+    Raises:
+        DataError: it cannot be read, or is no CSV.
+    """
     try:
-        with path.open(newline="") as file:
+        with reading(path), path.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
-    except FileNotFoundError:
+    except MissingFile:
         return []
+    except (csv.Error, ValueError) as error:
+        raise DataError(f"{path}: not the log of a run ({reason(error)})") from error
 
 
 def _is_whole(row: dict[str, str]) -> bool:
-    """Whether a row was not cut off when the disk was full."""
-    return None not in row.values() and row.get("iteration", "").isdecimal()
+    """Whether a row is one of numbers, and was not cut off when the disk was full."""
+    try:
+        _iteration(row["iteration"])
+        for text in row.values():
+            float(text or "nan")
+    except (ValueError, KeyError, TypeError):
+        return False
+    return None not in row.values()
+
+
+def _iteration(text: str) -> int:
+    """Raises ValueError or TypeError: it is none."""
+    if not re.fullmatch("[0-9]{1,15}", text):
+        raise ValueError(f"an iteration {text[:40]!r}")
+    return int(text)

@@ -92,3 +92,87 @@ def test_a_detector_that_is_none(run_frcnn, tmp_path):
     outcome = run_frcnn("lineage", "--voc", ".", "-o", tmp_path / "a", "--detectors", "fast-rcnn,yolo")
     assert outcome.code == 2
     assert "no detector 'yolo'; there are rcnn,sppnet,fast-rcnn" in outcome.err
+
+
+WORDS = ("--backbone", "test_efficientnet", "--backbone-weights", "none", "--val-split", "train", "--iterations", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("settings.json", "[]", "not the settings of a comparison; choose another folder"),
+        ("settings.json", '{"theme": "dark"}', "not the settings of a comparison; choose another folder"),
+        ("settings.json", "[" * 100_000, "damaged ("),
+        ("figures.json", '{"a": 1}', "not the figures of a comparison ("),
+        ("figures.json", "[" * 100_000, "damaged ("),
+    ],
+)
+def test_files_of_another_program_are_named(run_frcnn, tiny_voc, tmp_path, name, content, fault):
+    (tmp_path / name).write_text(content)
+    outcome = run_frcnn("lineage", "--voc", tiny_voc, "-o", tmp_path, *WORDS)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"frcnn: {tmp_path / name}: {fault}")
+    assert (tmp_path / name).read_text() == content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bytes": "many"}, {"bytes": -1}, {"detector": ["rcnn"]}, {"stages": {"svm": {"seconds": "1", "cpu": "2"}}},
+        {"stages": {"svm": {}}}, {"stages": []}, {"test": {"mean_ap": "high", "seconds": 1, "cpu": 1}}, {"test": None},
+        {"test": {"mean_ap": 0.5, "seconds": float("nan"), "cpu": 1}}, {"svd": {"mean_ap": 0.5}}, {"svd": 7},
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_figures_that_no_measurement_gives_are_refused(tmp_path, fault_of, change):
+    file = FigureFile(tmp_path, {"images": 5, "iterations": 1})
+    file.begin()
+    file.add(RCNN)
+    (entry,) = json.loads((tmp_path / "figures.json").read_text())
+    (tmp_path / "figures.json").write_text(json.dumps([entry | change]))
+    assert "not the figures of a comparison (" in fault_of(FigureFile, tmp_path, {"images": 5, "iterations": 1})
+
+
+@pytest.mark.parametrize("name", ["lineage.md", "lineage.png"])
+def test_what_is_there_and_is_another_s_is_not_replaced_without_force(run_frcnn, tiny_voc, tmp_path, name):
+    (tmp_path / name).write_text("of somebody else")
+    outcome = run_frcnn("lineage", "--voc", tiny_voc, "-o", tmp_path, *WORDS)
+    assert (outcome.code, (tmp_path / name).read_text()) == (2, "of somebody else")
+    assert "there already, and not written by this program; --force replaces it" in outcome.err
+    forced = run_frcnn("lineage", "--voc", tiny_voc, "-o", tmp_path, *WORDS, "--force", "--split", "gone")
+    assert "--force" not in forced.err  # it goes on, to the next fault
+
+
+def test_a_run_that_is_of_no_comparison_is_left_alone(run_frcnn, tiny_voc, tmp_path):
+    (tmp_path / "rcnn").mkdir()
+    (tmp_path / "rcnn" / "training_state.pt").write_bytes(b"of somebody")
+    outcome = run_frcnn("lineage", "--voc", tiny_voc, "-o", tmp_path, *WORDS)
+    assert outcome.code == 2
+    assert "rcnn: holds a run that is of no comparison; choose another folder" in outcome.err
+    (tmp_path / "rcnn" / "training_state.pt").unlink()
+    (tmp_path / "rcnn" / "log.csv").write_text("of somebody else")
+    outcome = run_frcnn("lineage", "--voc", tiny_voc, "-o", tmp_path, *WORDS)
+    assert outcome.code == 2
+    assert "log.csv is there, and of no run; choose another folder" in outcome.err
+
+
+def test_one_process_at_a_time_compares_in_a_folder(run_frcnn, run_process, tiny_voc, tmp_path):
+    folder = tmp_path / "all"
+    program = (
+        "import sys, subprocess; from frcnn_cli.files import writing_alone\n"
+        "with writing_alone(sys.argv[1] + '/settings.json'):\n"
+        "    sys.exit(subprocess.run([sys.executable, '-m', 'frcnn_cli', 'lineage', *sys.argv[2:]]).returncode)"
+    )
+    outcome = run_process("-c", program, folder, "--voc", tiny_voc, "-o", folder, *WORDS)
+    assert outcome.code == 1
+    assert "settings.json: another process is writing it (process " in outcome.err
+
+
+def test_its_own_table_and_plot_are_known_as_its_own(tmp_path):
+    from frcnn_cli.drawing.lineage_plot import plot_lineage
+    from frcnn_cli.replacing import is_ours
+
+    (tmp_path / "lineage.md").write_text(as_markdown({"rcnn": RCNN}, {"rcnn": "R-CNN"}))
+    plot_lineage(["R-CNN"], [{"svm": 1.0}], [1.0], [0.5], tmp_path / "lineage.png")
+    assert is_ours(tmp_path / "lineage.md")
+    assert is_ours(tmp_path / "lineage.png")

@@ -6,13 +6,14 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from frcnn_cli.core import boxes as torch_boxes
 from frcnn_cli.core.detection import select_detections as torch_select
@@ -24,7 +25,7 @@ from frcnn_cli.engine.detection_config import EVALUATION, DetectionConfig
 from frcnn_cli.engine.detector import BUNDLED_MODEL, Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.export.detector import export_checkpoint, save_model
-from frcnn_cli.engine.export.metadata import KEY, digest
+from frcnn_cli.engine.export.metadata import FEATURES, IMAGE, KEY, digest
 from frcnn_cli.engine.runtimes import numpy_boxes
 from frcnn_cli.engine.runtimes.numpy_selection import select_detections
 from frcnn_cli.engine.runtimes.onnx_engine import OnnxEngine
@@ -195,7 +196,7 @@ def test_the_bundled_file_is_of_the_bundled_checkpoint():
 def edited(source: Path, target: Path, edit) -> Path:
     model = onnx.load(source)
     edit(model)
-    onnx.save(model, target)
+    target.write_bytes(model.SerializeToString())  # onnx.save would look for numbers in other files
     return target
 
 
@@ -220,6 +221,70 @@ def unknown_operator(model) -> None:
     model.graph.node[3].op_type = "Abracadabra"
 
 
+def another_domain(model) -> None:
+    model.graph.node[3].domain = "com.somebody"
+    model.opset_import.append(helper.make_opsetid("com.somebody", 1))
+
+
+def add_first(model, node) -> None:
+    nodes = [node, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def much_of_nothing(model) -> None:
+    """A terabyte of zeros, of the eight bytes that say so."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2**40], np.int64), "size"))
+    add_first(model, helper.make_node("ConstantOfShape", ["size"], ["zeros"]))
+
+
+def much_of_a_constant(model) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1, 1, 1), np.float32), "one"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 1e6, 1e6], np.float32), "times"))
+    add_first(model, helper.make_node("Resize", ["one", "", "times"], ["many"]))
+
+
+def a_loop(model) -> None:
+    body = helper.make_graph([], "body", [], [])
+    add_first(model, helper.make_node("Loop", ["", ""], [], body=body))
+
+
+def numbers_elsewhere(model) -> None:
+    value = model.graph.initializer[0]
+    value.data_location = onnx.TensorProto.EXTERNAL
+    value.external_data.add(key="location", value="/etc/passwd")
+
+
+def numbers_that_are_none(model) -> None:
+    value = max(model.graph.initializer, key=lambda value: len(value.raw_data))
+    value.CopyFrom(numpy_helper.from_array(np.full(tuple(value.dims), np.nan, np.float32), value.name))
+
+
+def more_numbers_than_there_are(model) -> None:
+    value = max(model.graph.initializer, key=lambda value: len(value.raw_data))
+    value.dims[0] = 2**40
+
+
+def another_count(model) -> None:
+    about(model, classes=["one"])
+
+
+def other_features(model) -> None:
+    """Of another form, and of other numbers."""
+    for node in model.graph.node:
+        if FEATURES in node.output:
+            node.input[0], node.op_type = IMAGE, "Identity"
+
+
+def about(model, **changes) -> None:
+    (entry,) = model.metadata_props
+    entry.value = json.dumps({**json.loads(entry.value), **changes})
+
+
+def deep_metadata(model) -> None:
+    helper.set_model_props(model, {KEY: "[" * 100_000})
+
+
 @pytest.mark.parametrize(
     ("edit", "fault"),
     [
@@ -227,7 +292,30 @@ def unknown_operator(model) -> None:
         (other_words, "an ONNX model, but not one of `frcnn export` (no usable metadata)"),
         (older_opset, "opset 11 of ONNX; this program reads 17: export it anew"),
         (later_version, "version 2 of the format; this program reads 1"),
-        (unknown_operator, "ONNX Runtime cannot run it"),
+        (unknown_operator, "it has the operator 'Abracadabra'; `frcnn export` writes no such file"),
+        (another_domain, "it has the operator 'com.somebody."),
+        (much_of_nothing, "it has the operator 'ConstantOfShape'"),
+        (a_loop, "it has the operator 'Loop'"),
+        (much_of_a_constant, "its operator 'Resize' computes the same whatever the image"),
+        (numbers_elsewhere, "its numbers "),
+        (numbers_that_are_none, "its numbers "),
+        (more_numbers_than_there_are, "not an ONNX model, or a damaged one"),
+        (another_count, "ONNX Runtime cannot run it (answers are ["),
+        (other_features, "ONNX Runtime cannot run it ("),
+        *(
+            (partial(about, **{name: value}), "an ONNX model, but not one of `frcnn export`")
+            for name, value in (
+                ("short_side", 10**9),
+                ("short_side", float("nan")),
+                ("roi_size", 10**6),
+                ("stride", 0),
+                ("classes", []),
+                ("classes", ["a", "a"]),
+                ("normalisation", None),
+                ("int8", {"calibration": 1, "features": 2, "pooled": 3}),
+            )
+        ),
+        (deep_metadata, "an ONNX model, but not one of `frcnn export`"),
     ],
 )
 def test_another_s_model_is_one_line(run_frcnn, exported, photographs, tmp_path, edit, fault):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy.optimize import minimize
 from sklearn.linear_model import Ridge
 
@@ -13,6 +16,7 @@ from frcnn_cli.data.samples import ImageRecord, Objects
 from frcnn_cli.engine.learners.sppnet import LEARNER as SPPNET
 from frcnn_cli.engine.staged.box_regression import fit_boxes, ridge
 from frcnn_cli.engine.staged.features import FeatureStore, Regions, describe
+from frcnn_cli.engine.staged.log import StageLog
 from frcnn_cli.engine.staged.svm import BIAS, MEAN_NORM, Mining, fit_svm, mean_norm
 
 
@@ -181,3 +185,81 @@ def test_what_is_kept_of_an_image_by_hand(noise_image):
     assert found.overlaps[2:].tolist() == [[pytest.approx(0.8), 0, 0], [0.5, 0, 0], [1, 1, 1], [0, 0, 0]]
     assert (found.near.tolist(), found.labels.tolist(), found.pooled.tolist()) == ([2], [1], [[100]])
     assert found.deltas[0].tolist() == pytest.approx([0, 0.125, 0, np.log(10 / 8)])
+
+
+# --- files that say what no stage wrote
+
+
+def rewrite(path: Path, names: Callable[[dict[str, np.ndarray]], object], **metadata: str) -> None:
+    """Change a file's arrays in place."""
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = file.metadata()
+    names(arrays)
+    save_file(arrays, path, metadata={**about, **metadata})
+
+
+SPOILT = {
+    "a missing array": (lambda a: a.pop("overlaps"), "overlaps"),
+    "fewer rows": (lambda a: a.update(fc7=a["fc7"][:-1]), "fc7 is F32 [41, 3]"),
+    "another width": (lambda a: a.update(fc7=np.zeros((42, 4), np.float32)), "fc7 is F32 [42, 4]"),
+    "no rows and columns": (lambda a: a.update(fc7=np.zeros(42, np.float32)), "fc7 is F32 [42]"),
+    "other classes": (lambda a: a.update(overlaps=np.zeros((42, 9), np.float32)), "overlaps is F32 [42, 9]"),
+    "numbers for labels": (lambda a: a.update(objects=a["objects"].astype(np.float32)), "objects is F32 [42]"),
+    "labels for numbers": (lambda a: a.update(fc7=a["fc7"].astype(np.int64)), "fc7 is I64 [42, 3]"),
+    "not a number": (lambda a: a["fc7"].fill(np.nan), "numbers that are not finite"),
+    "a class that there is not": (lambda a: a["objects"].fill(7), "objects of no class"),
+    "less than no class": (lambda a: a["objects"].fill(-1), "objects of no class"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_features_that_no_stage_wrote_are_refused(store, fault_of, kind):
+    spoil, fault = SPOILT[kind]
+    anew = FeatureStore(store.folder, store.records, "a model", "some data", CLASSES)
+    anew.read(2, "fc7")
+    rewrite(store.path(3), spoil)
+    said = fault_of(lambda: anew.read(3, "objects", "fc7"))
+    assert said.startswith(f"{store.path(3)}: missing or damaged (")
+    assert fault in said
+
+
+def test_features_of_another_image_are_refused(store, fault_of):
+    store.path(2).replace(store.path(3))
+    assert "(of another image); delete it" in fault_of(store.read, 3, "fc7")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"done": np.array([7])}, {"done": np.array([-1])}, {"done": np.array([1.5])}, {"done": np.array([], np.int64)},
+        {"0.places": np.array([[5, 0]])}, {"0.places": np.array([[0, 42]])}, {"0.places": np.array([[0, -1]])},
+        {"0.places": np.array([[0, 1]] * 2)}, {"0.places": np.array([0, 1])}, {"0.places": np.array([[0.0, 1.0]])},
+        {"1.weights": np.zeros(4)}, {"1.weights": np.full(3, np.nan)}, {"1.rest": np.array([0.0])},
+        {"1.rest": np.array([np.inf, 0])}, {"1.rest": np.array([0.0, -1])}, {"1.rest": np.array([[0.0, 1], [0, 1]])},
+        {"1.rest": None}, {"done": None},
+    ],
+    ids=range(18),
+)  # fmt: skip
+def test_mining_that_was_never_stopped_so_is_refused(store, changes):
+    first = Mining(store, CLASSES, 0.01)
+    for _ in range(3):
+        first.step()
+    state = {name: value for name, value in (first.state() | changes).items() if value is not None}
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Mining(store, CLASSES, 0.01).load(state)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000, "[]]", "7", "[[1, 2]]", '{"svm": 7}', '{"svm": {"seconds": "1", "cpu": "2"}}',
+        '{"svm": {"seconds": NaN, "cpu": 0}}', '{"svm": {"seconds": 1e400, "cpu": 0}}',
+        '{"svm": {"seconds": -1, "cpu": 0}}',
+        '{"svm": {"seconds": true, "cpu": 0}}', '{"svm": {"seconds": 1, "cpu": 1, "bytes": "many"}}',
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_stages_that_no_run_has_are_refused(tmp_path, fault_of, content):
+    (tmp_path / "stages.json").write_text(content)
+    assert fault_of(StageLog, tmp_path).startswith(f"{tmp_path / 'stages.json'}: not the stages of a run (")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from frcnn_cli.engine.training_log import EventFile, TrainingLog
+from frcnn_cli.engine.training_log import EventFile, TrainingLog, draw_curves, read_curves
 from frcnn_cli.errors import DataError
 
 COLUMNS = ("loss", "lr", "val_mAP")
@@ -133,3 +134,34 @@ def test_events_where_there_is_no_folder(tmp_path):
     events.write(1, {"loss": 0.5})
     events.close()
     assert len(complaints) == 1
+
+
+HEADER = "iteration,loss,lr\n"
+HOSTILE = {
+    "a long field": HEADER + "1," + "a" * 200_000 + ",1\n",
+    "more iterations than a plot has room for": HEADER + "9" * 400 + ",1,1\n",
+    "more digits than Python reads": HEADER + "9" * 5000 + ",1,1\n",
+    "less than no iteration": HEADER + "-5,1,1\n",
+    "digits of other scripts": HEADER + "\u0661,1,1\n",
+    "a long row": HEADER + "1,1,1,1\n",
+    "no number": HEADER + "1,1\0,1\n",
+    "no text": "\udcff\udcfe",
+    "no loss": "iteration,lr\n1,1\n",
+    "no iteration": "loss,lr\n1,1\n",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_no_run_logged_is_one_line_and_no_row_of_a_run_that_goes_on(tmp_path, fault_of, kind):
+    path = tmp_path / "log.csv"
+    path.write_text(HOSTILE[kind], encoding="utf-8", errors="surrogateescape")
+    assert fault_of(draw_curves, tmp_path).startswith(f"{path}: not the log of a run (")
+    with suppress(DataError):  # of what is no table at all
+        TrainingLog(tmp_path, ("loss", "lr"), 1, 0, print).close()
+        assert path.read_text().splitlines() in (["iteration,loss,lr"], ["iteration,loss,lr", "1,,1"])
+
+
+def test_what_is_not_finite_is_not_drawn(tmp_path):
+    (tmp_path / "log.csv").write_text(HEADER + "1,inf,1\n2,nan,1\n3,0.5,1\n4,1e400,1\n")
+    assert [values.tolist() for values in read_curves(tmp_path / "log.csv")["loss"]] == [[3], [0.5]]
+    draw_curves(tmp_path)

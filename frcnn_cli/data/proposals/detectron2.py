@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from frcnn_cli.data.proposals.npz import ImageProposals, checked_images
-from frcnn_cli.data.proposals.restricted_pickle import PickledArray, load_pickle
+from frcnn_cli.data.proposals.restricted_pickle import PickledArray, allowance, load_pickle
 from frcnn_cli.data.proposals.sizeless import SizelessProposals, as_boxes
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import atomic_write
@@ -30,8 +30,12 @@ XYXY_ABS, XYWH_ABS = 0, 1
 """Of detectron2's ways to write a box, the two that are pixels along the axes."""
 
 
+PER_IMAGE = 250
+"""Bytes that it takes to know an image by its id, apart from its boxes."""
+
+
 class Detectron2Proposals(SizelessProposals):
-    """A .pkl opened for reading; nothing in it is run.
+    """A .pkl opened for reading; nothing in it is run, and it takes memory of 100 MB and 30 times the file at most.
 
     Args:
         path: the file.
@@ -118,6 +122,9 @@ class _Pickler(pickle.Pickler):
 
 def _list(path: Path, content: dict, *names: str) -> list:
     value = next((_values(content[name]) for name in names if name in content), None)
+    count = value.size if isinstance(value, np.ndarray) else len(value) if isinstance(value, list) else 0
+    if count * PER_IMAGE > allowance(path.stat().st_size):
+        raise DataError(f"{path}: {count:,} {names[0]}, more than a file of its length has room for")
     if isinstance(value, np.ndarray) and value.ndim == 1:
         return value.tolist()
     if not isinstance(value, list):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from frcnn_cli.data.proposals.npz import checked_proposals
+from frcnn_cli.data.proposals.npz import MOST_BOXES, checked_proposals
 from frcnn_cli.data.proposals.stored import StoredProposals
 from frcnn_cli.errors import DataError
 
@@ -93,4 +93,6 @@ def as_boxes(array: object) -> np.ndarray:
         return np.zeros((0, 4))  # tools write "no boxes" as [0, 0], [0] or [0, 4]
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"boxes are {array.dtype} {list(array.shape)}, not numbers [N, 4]")
+    if len(array) > MOST_BOXES:
+        raise ValueError(f"{len(array):,} boxes; at most {MOST_BOXES:,} are read")
     return array.astype(np.float64)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from frcnn_cli.core.normalisation import Normalisation
+from frcnn_cli.engine.checkpoint_metadata import read_classes, read_count, read_normalisation, read_sides
 from frcnn_cli.errors import DataError
 from frcnn_cli.files import read_bytes
 
@@ -40,6 +41,18 @@ reads; a graph of eight bits has the same values quantised, under the names in `
 INPUT, BACKBONE, NECK, POOLING, HEAD, ANSWERS = "input", "backbone", "neck", "pooling", "head", "answers"
 """Parts of the detector, which the names of their nodes begin with: `HEAD` is fc6 and fc7, `ANSWERS` the two layers on
 them."""
+
+OPERATORS = frozenset(
+    (
+        "Add", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "DequantizeLinear", "Exp", "Expand", "Flatten",
+        "Gather", "Gemm", "Identity", "LayerNormalization", "Max", "MaxPool", "MaxRoiPool", "Min", "Mul", "Pad",
+        "QuantizeLinear", "Relu", "Reshape", "Resize", "Shape", "Slice", "Softmax", "Sub", "Transpose", "Unsqueeze",
+    )
+)  # fmt: skip
+"""Those that an exported model is made of. A file with others is not run: some make gigabytes of a number, or loop."""
+
+MOST_CELLS = 2**10
+"""Of a side of what a RoI is pooled to, and the most pixels of a cell's side."""
 
 
 @dataclass(frozen=True)
@@ -106,25 +119,26 @@ class OnnxAbout:
             if version != VERSION:
                 raise DataError(f"{path}: version {version!r} of the format; this program reads {VERSION}")
             return cls._of(about)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: an ONNX model, but not one of `frcnn export` (no usable metadata)") from error
 
     @classmethod
     def _of(cls, about: dict[str, Any]) -> OnnxAbout:
-        norm, int8 = about["normalisation"], about["int8"]
-        numbers = {name: about[name] for name in ("short_side", "long_side", "stride", "roi_size")}
-        if not all(type(value) is int and value > 0 for value in numbers.values()):
-            raise ValueError("a number of pixels, or of cells, that is none")
-        texts = [about["kind"], about["checkpoint"], *about["classes"]]
+        int8 = None if about["int8"] is None else Quantised(**about["int8"])
+        short_side, long_side = read_sides(about["short_side"], about["long_side"])
+        texts = [about["kind"], about["checkpoint"], *(asdict(int8).values() if int8 else ())]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a name that is no text")
         return cls(
             kind=about["kind"],
-            classes=tuple(about["classes"]),
-            normalisation=Normalisation(norm["order"], norm["scale"], tuple(norm["mean"]), tuple(norm["std"])),
+            classes=read_classes(about["classes"]),
+            normalisation=read_normalisation(about["normalisation"]),
+            short_side=short_side,
+            long_side=long_side,
+            stride=read_count(about["stride"], most=MOST_CELLS),
+            roi_size=read_count(about["roi_size"], most=MOST_CELLS),
             checkpoint=about["checkpoint"],
-            int8=None if int8 is None else Quantised(**int8),
-            **numbers,
+            int8=int8,
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from frcnn_cli.engine.learners.fast_rcnn import FastRCNNLearner
 from frcnn_cli.engine.staged.options import StagedOptions
-from frcnn_cli.errors import DataError, Interrupted, UsageError
+from frcnn_cli.errors import DataError, Interrupted, UsageError, signal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -100,8 +100,8 @@ class StagedLearner(FastRCNNLearner):
                     observer.message(f"not finished: {' and '.join(_left(run, log))} still to do")
                     return
                 self._save(run, finished, validation, output, observer, device, interrupted)
-        except KeyboardInterrupt:
-            raise Interrupted(f"stopped at once; what was saved before is in {output}") from None
+        except KeyboardInterrupt as stop:
+            raise Interrupted(f"stopped at once; what was saved before is in {output}", signal_of(stop)) from None
 
     def _finetune(
         self,

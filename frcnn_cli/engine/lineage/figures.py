@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frcnn_cli.engine.staged.log import check_amounts
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import atomic_write, read_text, reason
 
@@ -68,6 +70,7 @@ class FigureFile:
 
     Attributes:
         figures: by the detector's name.
+        begun: whether the folder is that of a comparison already.
 
     Raises:
         UsageError: the folder is of other settings.
@@ -77,10 +80,14 @@ class FigureFile:
     folder: Path
     settings: dict[str, Any]
     figures: dict[str, Figures] = field(default_factory=dict)
+    begun: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         before = _read(self.folder / SETTINGS_FILE)
-        if before is not None and before != self.settings:
+        if before is not None and not (isinstance(before, dict) and "images" in before):
+            raise DataError(f"{self.folder / SETTINGS_FILE}: not the settings of a comparison; choose another folder")
+        self.begun = before is not None
+        if self.begun and before != self.settings:
             different = sorted(
                 name for name in before.keys() | self.settings.keys() if before.get(name) != self.settings.get(name)
             )
@@ -94,8 +101,9 @@ class FigureFile:
                 svd = entry.pop("svd")
                 test = Trial(**entry.pop("test"))
                 found = Figures(**entry, test=test, svd=Trial(**svd) if svd else None)
+                _check(found)
                 self.figures[found.detector] = found
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise DataError(
                 f"{self.folder / FIGURES_FILE}: not the figures of a comparison ({reason(error)})"
             ) from error
@@ -110,12 +118,29 @@ class FigureFile:
         _write(self.folder / FIGURES_FILE, [asdict(found) for found in self.figures.values()])
 
 
+def _check(figures: Figures) -> None:
+    """Refuse what no measurement gives.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    if not isinstance(figures.detector, str):
+        raise ValueError(f"a detector that is a {type(figures.detector).__name__}")
+    check_amounts(bytes=figures.bytes)
+    for stage in figures.stages.values():
+        check_amounts(seconds=stage["seconds"], cpu=stage["cpu"])
+    for trial in filter(None, (figures.test, figures.svd)):
+        check_amounts(seconds=trial.seconds, cpu=trial.cpu)
+        if not math.isnan(trial.mean_ap):  # of images without an object
+            check_amounts(mean_ap=trial.mean_ap)
+
+
 def _read(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
         return json.loads(read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged ({reason(error)})") from error
 
 

@@ -9,7 +9,8 @@ session wait for one another after every layer, and wait long where something el
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frcnn_cli.core.roi_pool.arrays import pool_array
-from frcnn_cli.engine.export.metadata import DELTAS, FEATURES, IMAGE, OPSET, POOLED, SCORES, OnnxAbout
+from frcnn_cli.engine.export.metadata import DELTAS, FEATURES, IMAGE, OPERATORS, OPSET, POOLED, SCORES, OnnxAbout
 from frcnn_cli.engine.stopwatch import BACKBONE, HEAD, POOLING, PartTimes
-from frcnn_cli.errors import DataError, UsageError
+from frcnn_cli.errors import DataError, UsageError, ran_out_of_memory
 from frcnn_cli.files import read_bytes, reason
 
 if TYPE_CHECKING:  # who lacks one of the packages is told so
@@ -43,6 +44,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         model, self.about = _read(path)
         self.times = PartTimes()
         names = (FEATURES, POOLED)
@@ -63,8 +65,10 @@ class OnnxModel:
     def features(self, image: np.ndarray, threads: int) -> np.ndarray:
         """The map of uint8 RGB [H, W, 3], cell by cell: float32 or uint8 [h, w, C]."""
         session = self._backbone.of(threads)
-        with self.times.part(BACKBONE):
+        with self.times.part(BACKBONE), self._running():
             (cells,) = session.run(None, {IMAGE: image})
+            if cells.ndim != 4 or len(cells) != 1 or cells.dtype not in (np.float32, np.uint8):
+                raise ValueError(f"features are {cells.dtype} {list(cells.shape)}")
         return cells[0]
 
     def pool(self, features: np.ndarray, boxes: np.ndarray, threads: int) -> np.ndarray:
@@ -76,8 +80,28 @@ class OnnxModel:
     def answer(self, pooled: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities float32 [K, 1 + C] and deltas float32 [K, C, 4], or [K, 1, 4] where all classes share one."""
         session = self._head.of(threads)
-        with self.times.part(HEAD):
-            return tuple(session.run([SCORES, DELTAS], {session.get_inputs()[0].name: pooled}))
+        with self.times.part(HEAD), self._running():
+            scores, deltas = session.run([SCORES, DELTAS], {session.get_inputs()[0].name: pooled})
+            count, classes = len(pooled), len(self.about.classes)
+            if scores.shape != (count, 1 + classes) or deltas.shape not in ((count, classes, 4), (count, 1, 4)):
+                raise ValueError(f"answers are {list(scores.shape)} and {list(deltas.shape)}")
+            if count and not np.isfinite(scores).all():  # nothing would be found, without a word
+                raise ValueError("scores are not finite")
+        return scores, deltas
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Have what goes wrong told as a fault of the file.
+
+        Raises:
+            DataError: the graph does not do what its metadata say.
+        """
+        try:
+            yield
+        except Exception as error:  # ONNX Runtime has a type for each of its codes
+            if ran_out_of_memory(error):
+                raise
+            raise DataError(f"{self.path}: ONNX Runtime cannot run it ({reason(error)})") from error
 
 
 class _Sessions:
@@ -123,10 +147,53 @@ def _read(path: Path) -> tuple[ModelProto, OnnxAbout]:
     except (DecodeError, ValueError) as error:
         raise DataError(f"{path}: not an ONNX model, or a damaged one") from error
     about = OnnxAbout.of({entry.key: entry.value for entry in model.metadata_props}, path)
+    try:
+        _check_graph(model)
+    except _NumbersError as error:
+        raise DataError(f"{path}: not an ONNX model, or a damaged one") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {reason(error)}; `frcnn export` writes no such file") from error
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     if opsets.get("") != OPSET:
         raise DataError(f"{path}: opset {opsets.get('')} of ONNX; this program reads {OPSET}: export it anew")
     return model, about
+
+
+class _NumbersError(ValueError):
+    """Numbers are not as many as the file says."""
+
+
+def _check_graph(model: ModelProto) -> None:
+    """Refuse a graph that reads other files, computes what no exported model does, or has numbers that are none.
+
+    Raises:
+        ValueError: it does.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    constant = set()
+    for value in model.graph.initializer:
+        constant.add(value.name)
+        if value.data_location == TensorProto.EXTERNAL or value.external_data:
+            raise ValueError(f"its numbers {value.name[:80]!r} are in another file")
+        if value.data_type == TensorProto.FLOAT:
+            try:
+                numbers = numpy_helper.to_array(value)
+            except Exception as error:  # of every kind, where fewer are there than it says
+                raise _NumbersError from error
+            if not np.isfinite(numbers).all():
+                raise ValueError(f"its numbers {value.name[:80]!r} are not all finite")
+    if model.functions or model.graph.sparse_initializer:
+        raise ValueError("it has functions or sparse numbers")
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
+            raise ValueError(f"it has the operator {f'{node.domain}.{node.op_type}'.strip('.')[:80]!r}")
+        if any(attribute.HasField("t") or attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise ValueError(f"its operator {node.op_type!r} has numbers or a graph of its own")
+        if constant.issuperset(filter(None, node.input)):  # ONNX Runtime would compute it before it is asked
+            if node.op_type != "DequantizeLinear":
+                raise ValueError(f"its operator {node.op_type!r} computes the same whatever the image")
+            constant.update(node.output)
 
 
 def _session(model: ModelProto, threads: int) -> InferenceSession:

@@ -22,7 +22,7 @@ from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
 from frcnn_cli.engine.checkpoint import Checkpoint
 from frcnn_cli.errors import DataError
-from frcnn_cli.files import atomic_write, read_bytes, read_text, remove_leftovers
+from frcnn_cli.files import atomic_write, read_bytes, read_text, reason, remove_leftovers
 
 FOLDER = "features"
 ABOUT = "about.json"
@@ -56,6 +56,16 @@ class Regions:
     deltas: np.ndarray
 
 
+SHAPES: dict[str, tuple[str | int, ...]] = {
+    "boxes": ("K", 4), "fc7": ("K", "W"), "objects": ("K",), "overlaps": ("K", "C"), "near": ("M",),
+    "pooled": ("M", "P"), "labels": ("M",), "deltas": ("M", 4),
+}  # fmt: skip
+"""Of the arrays of `Regions`; C, W and P are the same for all images."""
+
+INTEGERS = ("objects", "near", "labels")
+LABELS = ("objects", "labels")
+
+
 class FeatureStore:
     """A folder of features.
 
@@ -64,20 +74,24 @@ class FeatureStore:
         records: the images, in the order of the data set.
         model: says of what model the features are; see `model_key`.
         data: says of what data; see `data_key`.
+        num_classes: C of `Regions`; None for any.
 
     Raises:
         DataError: the folder has features of another model, or of other data.
     """
 
-    def __init__(self, folder: Path, records: tuple[ImageRecord, ...], model: str, data: str) -> None:
+    def __init__(
+        self, folder: Path, records: tuple[ImageRecord, ...], model: str, data: str, num_classes: int | None = None
+    ) -> None:
         self.folder = folder
         self.records = records
+        self._sides: dict[str, int] = {} if num_classes is None else {"C": num_classes}
         self.about = {"model": model, "data": data}
         path = folder / ABOUT
         if path.is_file():
             try:
                 before = json.loads(read_text(path))
-            except ValueError:
+            except (ValueError, RecursionError):
                 before = None
             if before != self.about:
                 other = "data" if isinstance(before, dict) and before.get("model") == model else "model"
@@ -119,14 +133,47 @@ class FeatureStore:
         """Some arrays of an image's `Regions`, by their names; the others are not read.
 
         Raises:
-            DataError: the file is missing or damaged.
+            DataError: the file is missing, damaged, or not of this image.
         """
         path = self.path(number)
         try:
             with safe_open(path, framework="numpy") as file:
-                return [file.get_tensor(name) for name in names]
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{path}: missing or damaged; delete it and resume the stage features") from error
+                self._check(file, self.records[number].id)
+                arrays = [file.get_tensor(name) for name in names]
+            if not all(np.isfinite(array).all() for array in arrays):
+                raise ValueError("numbers that are not finite")
+            for name, array in zip(names, arrays, strict=True):
+                if name in LABELS and array.size and not 0 <= array.min() <= array.max() <= self._sides["C"]:
+                    raise ValueError(f"{name} of no class")
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}: missing or damaged ({reason(error)}); delete it and resume the stage features"
+            ) from error
+        return arrays
+
+    def rows(self, number: int) -> int:
+        """How many regions an image has. Raises what `read` raises."""
+        return len(self.read(number, "boxes")[0])
+
+    def _check(self, file: Any, image_id: str) -> None:
+        """Refuse a file whose arrays do not fit one another, or those of the other images.
+
+        Raises:
+            ValueError: they do not, or the file is of another image.
+        """
+        if (file.metadata() or {}).get("id") != image_id:
+            raise ValueError("of another image")
+        sides = {name: side for name, side in self._sides.items() if name not in ("K", "M")}
+        for name, wanted in SHAPES.items():
+            part = file.get_slice(name)
+            shape, numbers = tuple(part.get_shape()), part.get_dtype()
+            if len(shape) != len(wanted) or (numbers == "I64") != (name in INTEGERS) or numbers[0] not in "IF":
+                raise ValueError(f"{name} is {numbers} {list(shape)}")
+            for side, length in zip(wanted, shape, strict=True):
+                empty = side in ("W", "P") and shape[0] == 0  # of no rows, the width may not be known
+                if not empty and sides.setdefault(str(side), side if isinstance(side, int) else length) != length:
+                    raise ValueError(f"{name} is {numbers} {list(shape)}")
+        self._sides = sides
 
 
 def describe(

@@ -15,6 +15,21 @@ from frcnn_cli.files import atomic_write, read_text, reason
 STAGES_FILE = "stages.json"
 
 
+MOST = 1e15
+"""Of seconds and bytes, that can be meant."""
+
+
+def check_amounts(**amounts: object) -> None:
+    """Refuse what is no number of seconds or bytes.
+
+    Raises:
+        ValueError: it is not.
+    """
+    for name, value in amounts.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MOST:
+            raise ValueError(f"{name} is {str(value)[:40]!r}")
+
+
 class StageLog:
     """Seconds by stage, over all calls that worked on it, and the bytes of the features.
 
@@ -35,8 +50,8 @@ class StageLog:
             try:
                 self.stages = dict(json.loads(read_text(self.path)))
                 for stage in self.stages.values():
-                    float(stage["seconds"] + stage["cpu"])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    check_amounts(seconds=stage["seconds"], cpu=stage["cpu"], bytes=stage.get("bytes", 0))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise DataError(f"{self.path}: not the stages of a run ({reason(error)})") from error
 
     @contextmanager

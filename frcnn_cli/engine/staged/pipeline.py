@@ -29,7 +29,7 @@ from frcnn_cli.engine.staged.log import StageLog
 from frcnn_cli.engine.staged.options import STAGES, StagedOptions
 from frcnn_cli.engine.staged.svm import Mining
 from frcnn_cli.errors import DataError, Interrupted, UsageError
-from frcnn_cli.files import atomic_write
+from frcnn_cli.files import atomic_write, reason
 
 SVM_FILE, MINING_FILE, BOXES_FILE = "svm.safetensors", "svm-mining.safetensors", "boxes.safetensors"
 """In the run's folder: the SVMs; how far their mining is; the regression of boxes."""
@@ -103,7 +103,8 @@ class Pipeline:
             return self.checkpoint if self.options.classifier == "softmax" else None
         key = model_key(self.checkpoint, near_iou=self.extractor.near_iou)
         records = self.dataset.records
-        self.store = FeatureStore(self.folder / FOLDER, records, key, data_key(records, self.proposals))
+        data, classes = data_key(records, self.proposals), len(self.dataset.classes)
+        self.store = FeatureStore(self.folder / FOLDER, records, key, data, classes)
         self.key = f"{key} {self.store.about['data']} seed {self.seed}"
         with_svms = self.options.classifier == "svm" and "svm" not in plan
         if with_svms and "boxes" in plan and self._fitted_svms() is None:
@@ -154,7 +155,12 @@ class Pipeline:
             mining = Mining(self.store, classes, self.options.svm_c, self.seed, select=self.extractor.select)
             begun = _read(self.folder / MINING_FILE, key)
             if begun is not None:
-                mining.load(begun)
+                try:
+                    mining.load(begun)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise DataError(
+                        f"{self.folder / MINING_FILE}: damaged ({reason(error)}); delete it and resume"
+                    ) from error
             while not mining.finished:
                 if self.interrupted.is_set() or (mining.done and mining.done % SAVED_EVERY == 0):
                     _write(self.folder / MINING_FILE, key, mining.state())
@@ -189,12 +195,15 @@ class Pipeline:
             svm = self._fitted_svms()
             if svm is None:
                 return None
+            rows, width = state["head.cls_score.weight"].shape
+            _check_fitted(self.folder / SVM_FILE, svm, (rows - 1, width))
             weights, offsets = torch.from_numpy(svm["weight"]), torch.from_numpy(svm["bias"])
-            state["head.cls_score.weight"] = torch.cat((weights.new_zeros(1, weights.shape[1]), weights))
+            state["head.cls_score.weight"] = torch.cat((weights.new_zeros(1, width), weights))
             state["head.cls_score.bias"] = torch.cat((offsets.new_zeros(1), offsets))
             architecture = replace(architecture, classifier="svm")
         boxes = _read(self.folder / BOXES_FILE, f"{self.key} lambda {self.options.ridge}")
-        if boxes is not None and boxes["weight"].size:
+        if boxes is not None and (boxes.keys() != {"weight", "bias"} or boxes["weight"].size):
+            _check_fitted(self.folder / BOXES_FILE, boxes, tuple(state["head.bbox_pred.weight"].shape))
             state |= {f"head.bbox_pred.{name}": torch.from_numpy(value) for name, value in boxes.items()}
         training = self.checkpoint.training | {"stage_seconds": self.seconds()}
         return replace(self.checkpoint, architecture=architecture, state=state, training=training)
@@ -225,6 +234,19 @@ def _write(path: Path, key: str, arrays: dict[str, np.ndarray]) -> None:
         temporary.write_bytes(save(contiguous, metadata={"key": key}))
 
 
+def _check_fitted(path: Path, arrays: dict[str, np.ndarray], shape: tuple[int, ...]) -> None:
+    """Refuse what no stage has fitted.
+
+    Raises:
+        DataError: weights and offsets are not finite float32 numbers of the shape of the layer that they are for.
+    """
+    wanted = {"weight": shape, "bias": shape[:1]}
+    if {name: array.shape for name, array in arrays.items()} != wanted or not all(
+        array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values()
+    ):
+        raise DataError(f"{path}: damaged (not what the network needs); delete it and resume")
+
+
 def _read(path: Path, key: str) -> dict[str, np.ndarray] | None:
     """What `_write` wrote, if it was for the same key; None otherwise.
 
@@ -238,5 +260,5 @@ def _read(path: Path, key: str) -> dict[str, np.ndarray] | None:
             if (file.metadata() or {}).get("key") != key:
                 return None
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError) as error:  # the latter of numbers that NumPy has not
         raise DataError(f"{path}: damaged; delete it and resume") from error

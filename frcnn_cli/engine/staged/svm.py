@@ -175,14 +175,46 @@ class Mining:
         return arrays
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
-        """Go on from where `state` was taken."""
-        self.done = int(arrays["done"][0])
+        """Go on from where `state` was taken.
+
+        Raises:
+            KeyError, TypeError, ValueError: it was taken of something else, or nowhere.
+        """
+        for name, array in arrays.items():
+            if array.dtype.kind not in "if" or not np.isfinite(array).all():
+                raise ValueError(f"{name} is not of finite numbers")
+        (self.done,) = arrays["done"].tolist()
+        if not isinstance(self.done, int) or self.done not in range(len(self.store.records) + 1):
+            raise ValueError(f"{self.done} images of {len(self.store.records)}")
+        rows = np.array([self.store.rows(number) for number in range(self.done)], np.int64)
         for index, own in enumerate(self.examples):
-            own.places, own.weights = arrays[f"{index}.places"], arrays[f"{index}.weights"]
-            own.offset, own.new = float(arrays[f"{index}.rest"][0]), int(arrays[f"{index}.rest"][1])
+            own.places, weights = arrays[f"{index}.places"], arrays[f"{index}.weights"]
+            own.offset, new = arrays[f"{index}.rest"].tolist()
+            _check_places(own.places, rows)
+            if weights.shape != own.weights.shape or new != int(new) or new < 0:
+                raise ValueError(f"weights {list(weights.shape)} of class {index}, {new} of them new")
+            own.weights, own.new = weights, int(new)
             own.negatives = np.zeros((len(own.places), own.positives.shape[1]), np.float32)
         for number in range(self.done):
             (fc7,) = self.store.read(number, "fc7")
             for own in self.examples:
                 here = own.places[:, 0] == number
                 own.negatives[here] = fc7[own.places[here, 1]] * np.float32(self.scale)
+
+
+def _check_places(places: np.ndarray, rows: np.ndarray) -> None:
+    """Refuse negatives that are nowhere, or there twice.
+
+    Args:
+        places: see `ClassExamples`.
+        rows: int64 [I], how many regions each image has that was looked at.
+
+    Raises:
+        ValueError: see above.
+    """
+    if places.dtype != np.int64 or places.ndim != 2 or places.shape[1] != 2 or (places < 0).any():
+        raise ValueError(f"places are {places.dtype} {list(places.shape)}")
+    if len(places) and (places[:, 0].max() >= len(rows) or (places[:, 1] >= rows[places[:, 0]]).any()):
+        raise ValueError("places are beyond the images' regions")
+    if len(np.unique(places, axis=0)) < len(places):
+        raise ValueError("a place is there twice")

@@ -211,3 +211,92 @@ def test_of_a_data_set_too(tmp_path):
     (tmp_path / "a.xml").symlink_to("/dev/zero")
     with pytest.raises(DataError, match="not a regular file"):
         load_voc(tmp_path, "train")
+
+
+TEXT = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
+"""A text of a megabyte, as a pickle has it."""
+
+COPIES = b"c_codecs\nencode\nq\x00" + TEXT + b"X\x06\x00\x00\x00latin1\x86q\x01R0"
+"""Bytes of a text; the function is kept in place 0, what it is called with in place 1."""
+
+
+def deep_tuple(depth: int) -> bytes:
+    """A tuple that has itself twice in it, again and again: small, and for ever to be hashed, compared or shown."""
+    return b")" + b"q\x05h\x05\x86" * depth
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"\x80\x05\x96" + struct.pack("<Q", 10**12) + b".", "asks for more memory"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 2**63) + b".", "asks for more memory"),
+        (b"(" + b"\x8f" * 400_000 + b"l.", "asks for more memory"),
+        (b"(" + b"}" * 200_000 + b"l.", "not detectron2's (a list"),
+        (b"(" * 3_000_000, "too deep"),
+        (b"(" * 900 + b"N" * 200_000 + b"l" + b"." * 2, "p.pkl: "),
+        (b"N" + b"\x94" * 800_000 + b".", "asks for more memory"),
+        (COPIES + b"(" + b"h\x00h\x01R" * 20_000 + b"l.", "asks for more memory"),
+        (COPIES + b"(" + b"h\x00h\x01R0" * 20_000 + b"l.", "asks for more memory"),
+        (b"(" + b"h\x00h\x01\x81" * 10 + b"l.", "memo value not found"),
+        (b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4tR(K\x03" + TEXT + b"tq\x03b" + b"h\x03b" * 20_000 + b".", "not det"),
+        (b"cnumpy\nndarray\n((J\x00\xe1\xf5\x05K\x00tX\x02\x00\x00\x00U1C\x00tR.", "as many rows of none"),
+        (b"cnumpy\nndarray\n((J\x00\xe1\xf5\x05K\x01tX\x02\x00\x00\x00u1C\x00tR.", "of more numbers than there are"),
+        (b"cnumpy\nndarray\n(" + deep_tuple(60) + b"X\x02\x00\x00\x00u1C\x00tR.", "a shape that is none"),
+        (b"cnumpy\nndarray\n(K\x01" + deep_tuple(60) + b"C\x01atR.", "without a name"),
+        (b"}" + deep_tuple(60) + b"Ns.", "a tuple that is used as a key"),
+        (b"}(" + deep_tuple(60) + b"Nu.", "a tuple that is used as a key"),
+        (b"(" + deep_tuple(60) + b"Nd.", "a tuple that is used as a key"),
+        (b"\x8f(" + deep_tuple(60) + b"\x90.", "a tuple that is used as a key"),
+        (b"(" + deep_tuple(60) + b"\x91.", "a tuple that is used as a key"),
+        (b"}\x8a\x09" + (2**65).to_bytes(9, "little") + b"Ns.", "a int that is used as a key"),
+        (b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N.", "p.pkl: not"),
+        (b"\x80\x02\x8b" + struct.pack("<i", 2**31 - 1) + b"a.", "p.pkl: not"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"a.", "p.pkl: not"),
+        (b"Nr\xff\xff\xff\xff.", "p.pkl: not detectron2's (a NoneType"),
+    ],
+    ids=range(25),
+)  # fmt: skip
+def test_a_pickle_that_makes_more_than_it_holds(tmp_path, fault_of, content, fault):
+    path = tmp_path / "p.pkl"
+    path.write_bytes(content)
+    del content
+    with bounded(path, 100, 30):
+        assert fault in fault_of(open_proposals, path)
+
+
+def test_ids_that_are_more_than_a_file_has_room_for(tmp_path, fault_of):
+    import pickle
+
+    path = tmp_path / "p.pkl"
+    ids = np.arange(3_000_000, dtype="u1")
+    path.write_bytes(pickle.dumps({"ids": ids, "boxes": [], "objectness_logits": []}, 4))
+    with bounded(path, 100, 30):
+        assert "3,000,000 ids, more than a file of its length has room for" in fault_of(open_proposals, path)
+
+
+def test_boxes_of_an_image_are_no_more_than_of_other_formats(tmp_path, fault_of):
+    import pickle
+
+    path = tmp_path / "p.pkl"
+    boxes = np.zeros((MOST_BOXES + 1, 4), "u1")
+    path.write_bytes(pickle.dumps({"ids": ["a"], "boxes": [boxes], "objectness_logits": [boxes[:, 0]]}, 4))
+    with bounded(path, 100, 30):
+        assert "1,000,001 boxes; at most 1,000,000 are read" in fault_of(open_proposals(path).get, "a", 9, 9)
+
+
+def test_a_pickle_as_people_have_them_is_read(tmp_path):
+    """Many images with few boxes each, whose objects are long beside their numbers; Detectron's protocol too."""
+    import pickle
+
+    count = 4000
+    content = {
+        "ids": list(range(count)),
+        "boxes": [np.zeros((number % 3, 4), "f4") for number in range(count)],
+        "objectness_logits": [np.zeros(number % 3, "f4") for number in range(count)],
+        "bbox_mode": 0,
+    }
+    for protocol in (2, 4):
+        path = tmp_path / f"{protocol}.pkl"
+        path.write_bytes(pickle.dumps(content, protocol))
+        with bounded(path, 100, 30):
+            assert len(open_proposals(path)) == count
