@@ -88,6 +88,7 @@ def _contestant(name: str, options: LineageOptions, output: Path) -> Contestant:
     words += ["--crop", str(options.crop)] if name == "rcnn" else ["--short-side", str(options.short_side)]
     words += ["--iterations", str(iterations), "--warmup", str(min(iterations // 10, 100))]
     words += ["--fc-width", str(options.fc_width)] if options.fc_width else []
+    words += ["--normalisation", options.normalisation] if options.normalisation else []
     words += ["--allow-download"] if options.allow_download else []
     with train.make_context("train", words) as context:
         call = TrainCall.parse(context)

@@ -80,15 +80,15 @@ class FigureFile:
 
     def __post_init__(self) -> None:
         before = _read(self.folder / SETTINGS_FILE)
-        if before is not None and before != self.settings:
-            different = sorted(
-                name for name in before.keys() | self.settings.keys() if before.get(name) != self.settings.get(name)
-            )
-            name = different[0]
-            raise UsageError(
-                f"{self.folder}: holds a comparison with {name} {before.get(name)}, not {self.settings.get(name)}; "
-                "choose another folder"
-            )
+        if before is not None and not isinstance(before, dict):
+            raise DataError(f"{self.folder / SETTINGS_FILE}: not the settings of a comparison")
+        # A setting that an earlier version did not have is as it is by default: None.
+        for name in sorted(before.keys() | self.settings.keys()) if before is not None else ():
+            if before.get(name) != self.settings.get(name):
+                raise UsageError(
+                    f"{self.folder}: holds a comparison with {name} {before.get(name)}, not {self.settings.get(name)}; "
+                    "choose another folder"
+                )
         try:
             for entry in _read(self.folder / FIGURES_FILE) or ():
                 svd = entry.pop("svd")
