@@ -200,7 +200,7 @@ def test_a_run_of_proposals_does_not_go_on_with_another_network(run_frcnn, learn
 @pytest.mark.parametrize(
     ("options", "code", "fault"),
     [
-        (("--network", "{fast}"), 2, "{fast}: a Fast R-CNN has no network that proposes"),
+        (("--network", "{fast}"), 2, "{fast}: Fast R-CNN has no network that proposes"),
         (("--network", "gone.safetensors"), 1, "gone.safetensors: no such file"),
         (("--network", "{fast}", "--mode", "fast"), 2, "--mode is for a search; --network has learned where to look"),
         (("--network", "{fast}", "--seed", 1), 2, "--seed is for a search; --network has learned where to look"),
@@ -239,7 +239,7 @@ def test_proposals_that_are_there_are_not_made(run_frcnn, learned, tiny_proposal
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (("--network", "{fast}"), "{fast}: a Fast R-CNN has no network that proposes"),
+        (("--network", "{fast}"), "{fast}: Fast R-CNN has no network that proposes"),
         (("--network", "{net}", "--mode", "fast"), "--mode fast: --network makes the proposals; give one of the two"),
         (("--network", "{net}", "--weights", "{net}"),
          "--network {net}: the model proposes its own boxes, and takes no others"),
