@@ -51,8 +51,8 @@ def lineage(
 
     R-CNN, SPPnet, Fast R-CNN and Faster R-CNN learn from the same images, proposals and backbone. DIR gets a run of
     each, lineage.md with the table beside the papers' numbers, and lineage.png. The same command goes on where it was
-    interrupted, and a detector that is done is not done again. As the options are by default, it should take one core
-    some two hours, by an estimate from single passes; more than half of them are R-CNN's.
+    interrupted, and a detector that is done is not done again. As the options are by default, it takes one core an hour
+    or more, by proportion to the run in scripts/README.md; more than half of it is R-CNN's.
 
     \b
     frcnn lineage --voc VOCdevkit/VOC2012 --split train --val-split val --output lineage
