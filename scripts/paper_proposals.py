@@ -91,7 +91,7 @@ def main(
     voc: Path, proposals: Path, split: str, weights: Path | None, limit: int | None, json_file: Path | None
 ) -> None:
     """Average precision of each row."""
-    detector = Detector.load(weights)
+    detector = Detector.load(weights, runtime="torch")
     records = load_voc(voc, split, detector.classes).records[:limit]
     source = open_proposals(proposals)
     found: dict[str, list[Detections]] = {row.name: [] for row in ROWS}
