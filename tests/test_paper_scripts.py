@@ -53,10 +53,10 @@ def test_what_learns(tiny_voc, tiny_proposals_path, tmp_path, question):
     states = {path.name: load_checkpoint(path / "model.safetensors").state for path in (tmp_path / "runs").iterdir()}
     if question == "layers":
         first, later = "backbone.body.0.weight", "backbone.body.6.weight"
-        assert torch.equal(states["fc6-and-up"][later], states["the-paper's"][later]) is False
-        assert torch.equal(states["fc6-and-up"][first], states["the-paper's"][first])
-        assert not torch.equal(states["all-layers"][first], states["the-paper's"][first])
+        assert torch.equal(states["fc6-and-up"][later], states["usual"][later]) is False
+        assert torch.equal(states["fc6-and-up"][first], states["usual"][first])
+        assert not torch.equal(states["all-layers"][first], states["usual"][first])
     else:
-        alone, after = states["classification-alone"], states["one-after-the-other"]
+        alone, after = states["classification"], states["boxes-after"]
         changed = {name for name in alone if not torch.equal(alone[name], after[name])}
         assert changed == {"head.bbox_pred.weight", "head.bbox_pred.bias"}

@@ -54,8 +54,8 @@ def lineage(
 
     R-CNN, SPPnet, Fast R-CNN and Faster R-CNN learn from the same images, proposals and backbone. DIR gets a run of
     each, lineage.md with the table beside the papers' numbers, and lineage.png. The same command goes on where it was
-    interrupted, and a detector that is done is not done again. As the options are by default, it should take one core
-    some two hours, by an estimate from single passes; more than half of them are R-CNN's.
+    interrupted, and a detector that is done is not done again. As the options are by default, it takes one core an hour
+    or more, by proportion to the run in scripts/README.md; more than half of it is R-CNN's.
 
     \b
     frcnn lineage --voc VOCdevkit/VOC2012 --split train --val-split val --output lineage
@@ -113,6 +113,7 @@ def _contestant(name: str, options: LineageOptions, output: Path) -> Contestant:
     words += ["--crop", str(options.crop)] if name == "rcnn" else ["--short-side", str(options.short_side)]
     words += ["--iterations", str(iterations), "--warmup", str(min(iterations // 10, 100))]
     words += ["--fc-width", str(options.fc_width)] if options.fc_width else []
+    words += ["--normalisation", options.normalisation] if options.normalisation else []
     words += ["--allow-download"] if options.allow_download else []
     with train.make_context("train", words) as context:
         call = TrainCall.parse(context)

@@ -139,15 +139,16 @@ def check_source(options: SourceOptions) -> None:
         raise MissingFile(f"{options.proposals}: no such file")
 
 
-def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> ProposalSource:
+def proposal_source(options: SourceOptions, images: Iterable[Item] = (), device: str = "auto") -> ProposalSource:
     """Where proposals come from, ready to be asked.
 
     Args:
         options: what was asked for.
         images: see `open_proposals`.
+        device: that a network which proposes computes on.
 
     Raises:
-        UsageError: the detector has no network that proposes.
+        UsageError: the detector has no network that proposes, or there is no such device.
         DataError: the file is damaged.
     """
     if options.proposals:
@@ -160,7 +161,7 @@ def proposal_source(options: SourceOptions, images: Iterable[Item] = ()) -> Prop
     if options.network:
         from frcnn_cli.engine.sources.network import NetworkConfig, NetworkSource  # which brings torch
 
-        return NetworkSource(NetworkConfig(options.network))
+        return NetworkSource(NetworkConfig(options.network, device=device))
     return SearchSource(ProposalConfig(**options.making))
 
 
@@ -181,7 +182,9 @@ def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:
         if value and not detector.engine.needs_proposals:
             raise UsageError(f"{name} {value}: the model proposes its own boxes, and takes no others")
     searches = detector.engine.needs_proposals and proposals.proposals is None
-    compilation = warm_up(detector.engine, proposal_source(proposals) if searches else None, err.print)
+    compilation = warm_up(
+        detector.engine, proposal_source(proposals, device=model.device) if searches else None, err.print
+    )
     if compilation.seconds:
         err.print(f"compiled in {compilation.seconds:.1f} s")
     if model.profile:

@@ -17,6 +17,7 @@ from frcnn_cli.commands.train_next import next_lines
 from frcnn_cli.engine.devices import pick_device
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.run_files import BEST_FILE, LOG_FILE, MODEL_FILE, PLOT_FILE, STATE_FILE
+from frcnn_cli.engine.staged.options import StagedOptions
 from frcnn_cli.errors import DataError, Interrupted, LostProcess, UsageError
 from frcnn_cli.files import reason, remove_leftovers, writing_alone
 from frcnn_cli.replacing import is_ours
@@ -129,8 +130,9 @@ def _check_length(call: TrainCall, latest: Checkpoint | None) -> None:
     if done > wanted:
         raise UsageError(f"--iterations {wanted}: the run in {call.task.output} has done {done} already")
     if done == wanted:
-        line = f"{call.task.output}: all {done} iterations are done; a larger number of --iterations goes on"
-        err.print(line)
+        staged = isinstance(call.own, StagedOptions)  # whose further stages are of the network as it is
+        more = "the stages that come after them follow" if staged else "a larger number of --iterations goes on"
+        err.print(f"{call.task.output}: all {done} iterations are done; {more}")
 
 
 def _initial_detector(call: TrainCall) -> Checkpoint | None:
@@ -223,9 +225,10 @@ def _report_sound(parts: Sequence[Part]) -> None:
 def _report_start(call: TrainCall, run: Run, dataset: Dataset, device: str) -> None:
     if call.recipe.name:
         err.print(f"{call.recipe}; {run.config.iterations} iterations from {call.model.weights}")
+    first, last = run.iteration + 1, run.config.iterations
     err.print(
         f"{run.model.architecture.backbone}, {len(dataset.classes)} classes, {len(dataset)} images of {dataset.name}, "
-        f"on {device}: iterations {run.iteration + 1} to {run.config.iterations}",
+        f"on {device}{f': iterations {first} to {last}' if first <= last else ''}",
     )
 
 

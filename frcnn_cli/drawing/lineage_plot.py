@@ -43,10 +43,21 @@ def plot_lineage(
     panels[0].set_title("training, s of a processor", loc="left")
     panels[0].legend(frameon=False, fontsize="small")
     panels[1].barh(titles, testing, color="#000000")
-    panels[1].set_xscale("log")
     panels[1].set_title("test, s an image", loc="left")
     panels[2].barh(titles, [100 * value for value in mean_ap], color="#009E73")
     panels[2].set_title("mAP, %", loc="left")
+    # A bar that is hardly there beside R-CNN's can still be read.
+    for axes, texts in zip(
+        panels,
+        (
+            [f"{value:.0f}" for value in left],
+            [f"{value:.2f}" for value in testing],
+            [f"{100 * value:.1f}" for value in mean_ap],
+        ),
+        strict=True,
+    ):
+        axes.bar_label(axes.containers[-1], texts, padding=3)
+        axes.margins(x=0.15)
     for place, axes in enumerate(panels):
         axes.invert_yaxis()
         axes.spines[["top", "right"]].set_visible(False)

@@ -12,8 +12,9 @@ from frcnn_cli.settings import setting
 class DetectionConfig:
     """What counts as a detection, and how closely the image is looked at.
 
-    The defaults of suppression, voting and the second look are what `scripts/bench_selection.py` found best for the
-    bundled model at no more time; the paper's are 0.3, no voting and no second look.
+    The defaults of suppression, voting, the second look and the number of proposals are what
+    `scripts/bench_selection.py` found best for the bundled model at no more time; the paper's are 0.3, no voting, no
+    second look and 2,000.
 
     Attributes:
         score_threshold: least probability.
@@ -62,10 +63,10 @@ class DetectionConfig:
         True, "Make each box the weighted mean of those of its class around it.", off="no-box-voting"
     )
     max_proposals: int = setting(
-        2000, "Look at so many of an image's proposals, the best-ranked ones.", metavar="N", least=1
+        1000, "Look at so many of an image's proposals, the best-ranked ones.", metavar="N", least=1
     )
     refine: int = setting(
-        100, "Look at so many of the likeliest proposals once more, where they moved to.", metavar="N", least=0
+        300, "Look at so many of the likeliest proposals once more, where they moved to.", metavar="N", least=0
     )
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from frcnn_cli.engine.detectors.faster_rcnn import propose
 from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
+from frcnn_cli.engine.sources.network import _engine
 
 SMALL = (
     "--detector", "faster-rcnn", "--backbone", "alexnet", "--backbone-weights", "none", "--fc-width", 16,
@@ -149,6 +151,25 @@ def test_fast_rcnn_learns_and_looks_with_them(run_frcnn, learned, tiny_checkpoin
     assert found["seconds"]["proposals"] > 0
 
 
+@pytest.mark.parametrize("command", ["detect", "eval", "eval --compare"])
+def test_the_network_that_proposes_computes_on_the_device_of_the_model(
+    run_frcnn, learned, tiny_checkpoint, tiny_voc, tmp_path, command
+):
+    """Of a device, the last engine that proposed is kept: asking for it again finds it, for another device does not."""
+    copy = shutil.copy(tiny_checkpoint, tmp_path / "copy.safetensors")
+    data = ("--voc", tiny_voc, "--split", "val")
+    words = {
+        "detect": (tiny_voc / "JPEGImages" / "kitten.jpg", "--weights", tiny_checkpoint),
+        "eval": (*data, "--weights", tiny_checkpoint),
+        "eval --compare": (*data, "--compare", tiny_checkpoint, copy),
+    }[command]
+    outcome = run_frcnn(command.split()[0], *words, "--network", learned, "--device", "cpu:0", "--json")
+    assert outcome.code == 0, outcome.err
+    hits = _engine.cache_info().hits
+    _engine(learned, "cpu:0")
+    assert _engine.cache_info().hits == hits + 1
+
+
 def test_it_begins_with_a_fast_rcnn(run_frcnn, tiny_checkpoint, tiny_voc, tmp_path):
     """Whose layers are taken over; after one step of a tiny learning rate they are where they were."""
     call = ("train", "--detector", "faster-rcnn", "--voc", tiny_voc, "--output", tmp_path / "run", "--loaders", 0)
@@ -179,7 +200,7 @@ def test_a_run_of_proposals_does_not_go_on_with_another_network(run_frcnn, learn
 @pytest.mark.parametrize(
     ("options", "code", "fault"),
     [
-        (("--network", "{fast}"), 2, "{fast}: a Fast R-CNN has no network that proposes"),
+        (("--network", "{fast}"), 2, "{fast}: Fast R-CNN has no network that proposes"),
         (("--network", "gone.safetensors"), 1, "gone.safetensors: no such file"),
         (("--network", "{fast}", "--mode", "fast"), 2, "--mode is for a search; --network has learned where to look"),
         (("--network", "{fast}", "--seed", 1), 2, "--seed is for a search; --network has learned where to look"),
@@ -218,7 +239,7 @@ def test_proposals_that_are_there_are_not_made(run_frcnn, learned, tiny_proposal
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (("--network", "{fast}"), "{fast}: a Fast R-CNN has no network that proposes"),
+        (("--network", "{fast}"), "{fast}: Fast R-CNN has no network that proposes"),
         (("--network", "{net}", "--mode", "fast"), "--mode fast: --network makes the proposals; give one of the two"),
         (("--network", "{net}", "--weights", "{net}"),
          "--network {net}: the model proposes its own boxes, and takes no others"),

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from frcnn_cli.core.backbones import NORMALISATIONS
+from frcnn_cli.engine.checkpoint import load_checkpoint
 from frcnn_cli.engine.lineage.figures import FigureFile, Figures, Trial
 from frcnn_cli.engine.lineage.subset import draw_images
 from frcnn_cli.engine.lineage.table import as_markdown, rows
-from frcnn_cli.errors import UsageError
+from frcnn_cli.errors import DataError, UsageError
 
 STAGES = {"finetune": {"seconds": 90.0, "cpu": 60.0}, "svm": {"seconds": 30.0, "cpu": 20.0}}
 RCNN = Figures("rcnn", STAGES, 5_000_000, Trial(0.4, 3.0, 2.0))
@@ -48,6 +50,12 @@ def test_figures_are_kept_and_other_settings_refused(tmp_path):
     assert FigureFile(tmp_path, {"images": 5}).figures == {"rcnn": RCNN, "fast-rcnn": FAST}
     with pytest.raises(UsageError, match="holds a comparison with images 5, not 6; choose another folder"):
         FigureFile(tmp_path, {"images": 6})
+    assert FigureFile(tmp_path, {"images": 5, "normalisation": None}).figures  # which came later
+    with pytest.raises(UsageError, match="holds a comparison with normalisation None, not caffe"):
+        FigureFile(tmp_path, {"images": 5, "normalisation": "caffe"})
+    (tmp_path / "settings.json").write_text("[1]")
+    with pytest.raises(DataError, match="not the settings of a comparison"):
+        FigureFile(tmp_path, {"images": 5})
 
 
 def test_every_class_is_shown_among_the_drawn(tiny_dataset):
@@ -67,7 +75,7 @@ def test_two_of_the_family_one_after_the_other(run_frcnn, tiny_voc, tiny_proposa
         "--voc", tiny_voc, "--output", tmp_path / "all", "--proposals", tiny_proposals_path, "--val-proposals",
         tiny_proposals_path, "--only", "bird,chair,cow,dog,horse,person,cat,bicycle,car,motorbike", "--images", 8,
         "--val-images", 2, "--iterations", 1, "--backbone", "test_efficientnet", "--backbone-weights", "none",
-        "--short-side", 64, "--fc-width", 16, "--max-proposals", 20, "--val-split", "train",
+        "--short-side", 64, "--fc-width", 16, "--max-proposals", 20, "--val-split", "train", "--normalisation", "caffe",
     )  # fmt: skip
     for detector in ("fast-rcnn", "sppnet"):
         outcome = run_frcnn("lineage", *words, "--detectors", detector)
@@ -79,6 +87,9 @@ def test_two_of_the_family_one_after_the_other(run_frcnn, tiny_voc, tiny_proposa
     assert figures["sppnet"]["bytes"] == sum(path.stat().st_size for path in files)
     assert 0 <= figures["fast-rcnn"]["test"]["mean_ap"] <= 1
     assert figures["fast-rcnn"]["svd"] is not None
+    for detector in figures:
+        checkpoint = load_checkpoint(tmp_path / "all" / detector / "model.safetensors")
+        assert checkpoint.normalisation == NORMALISATIONS["caffe"]
     again = run_frcnn("lineage", *words, "--detectors", "fast-rcnn,sppnet")
     assert (again.code, "iteration" in again.err) == (0, False)
     assert "Fast R-CNN" in again.out

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from frcnn_cli import Detector
 from frcnn_cli import train as train_from_python
@@ -86,6 +88,8 @@ def test_a_finished_run_has_nothing_to_do_again(run, run_frcnn):
     outcome = run_frcnn("train", "--resume", run)
     assert outcome.code == 0, outcome.err
     assert outcome.err.count("(done before)") == 3
+    assert f"{run}: all 4 iterations are done; the stages that come after them follow\n" in outcome.err
+    assert "iterations 5 to 4" not in outcome.err
     after = load_checkpoint(run / "model.safetensors").state
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
@@ -145,6 +149,23 @@ def test_the_svms_alone_are_made_anew(run, run_frcnn):
     after = load_checkpoint(run / "model.safetensors").state
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"head.cls_score.weight", "head.cls_score.bias"}
+
+
+def test_the_regression_of_boxes_goes_on_with_the_next_class(run, run_frcnn):
+    """Of three classes it is there; that these are not fitted again is seen by weights that no fit would give."""
+    before = load_checkpoint(run / "model.safetensors").state
+    with safe_open(run / "boxes.safetensors", framework="numpy") as file:
+        metadata, weights, offsets = file.metadata(), file.get_tensor("weight"), file.get_tensor("bias")
+    begun = {"weights": weights.reshape(10, 4, -1)[:3] + 7, "offsets": offsets.reshape(10, 4)[:3]}
+    save_file(begun, run / "boxes-fitting.safetensors", metadata=metadata)
+    (run / "boxes.safetensors").unlink()
+    outcome = run_frcnn("train", "--resume", run)
+    assert outcome.code == 0, outcome.err
+    after = load_checkpoint(run / "model.safetensors").state
+    assert torch.equal(after["head.bbox_pred.weight"][:12], before["head.bbox_pred.weight"][:12] + 7)
+    assert torch.equal(after["head.bbox_pred.weight"][12:], before["head.bbox_pred.weight"][12:])
+    assert torch.equal(after["head.bbox_pred.bias"], before["head.bbox_pred.bias"])
+    assert not (run / "boxes-fitting.safetensors").exists()
 
 
 def test_softmax_in_their_place(run, run_frcnn):

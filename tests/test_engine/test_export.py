@@ -118,7 +118,7 @@ def test_a_backbone_with_a_layer_that_is_not_known_is_refused(backbone):
 
 
 def test_another_kind_of_detector_is_refused():
-    with pytest.raises(UsageError, match="cannot be exported, only a Fast R-CNN"):
+    with pytest.raises(UsageError, match="cannot be exported, only Fast R-CNN"):
         export_checkpoint(replace(checkpoint_of(MODELS["alexnet"]), kind="rcnn"), "")
 
 

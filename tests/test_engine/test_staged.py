@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 
 from frcnn_cli.data.samples import ImageRecord, Objects
 from frcnn_cli.engine.learners.sppnet import LEARNER as SPPNET
-from frcnn_cli.engine.staged.box_regression import fit_boxes, ridge
+from frcnn_cli.engine.staged.box_regression import BoxFitting, ridge
 from frcnn_cli.engine.staged.features import FeatureStore, Regions, describe
 from frcnn_cli.engine.staged.log import StageLog
 from frcnn_cli.engine.staged.svm import BIAS, MEAN_NORM, Mining, fit_svm, mean_norm
@@ -148,8 +148,14 @@ def test_a_negative_beside_a_harder_one_is_dropped_by_sppnet():
     assert sorted(SPPNET.select(boxes, np.array([0.1, 0.5, 0.0, -2.0]))) == [1, 2, 3]
 
 
+def fitted(fitting: BoxFitting) -> BoxFitting:
+    while not fitting.finished:
+        fitting.step()
+    return fitting
+
+
 def test_boxes_of_a_class_are_fitted_to_its_near_proposals(store):
-    weights, offsets = fit_boxes(store, CLASSES, 1000.0)
+    weights, offsets = fitted(BoxFitting(store, CLASSES, 1000.0)).result()
     parts = [store.read(number, "pooled", "deltas") for number in range(6)]
     pooled, deltas = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
     scale = MEAN_NORM / np.linalg.norm(pooled, axis=1).mean()
@@ -158,6 +164,18 @@ def test_boxes_of_a_class_are_fitted_to_its_near_proposals(store):
     assert offsets[:4] == pytest.approx(oracle.intercept_, abs=1e-5)
     assert not weights[4:].any()  # nothing is near the second class
     assert not offsets[4:].any()
+
+
+def test_a_fitting_of_boxes_that_was_stopped_goes_on_to_the_same(store):
+    whole = fitted(BoxFitting(store, CLASSES, 1000.0)).result()
+    first = BoxFitting(store, CLASSES, 1000.0)
+    first.step()
+    assert len(first.state()["offsets"]) == 1
+    second = BoxFitting(store, CLASSES, 1000.0)
+    second.load(first.state())
+    assert second.done == 1
+    for a, b in zip(fitted(second).result(), whole, strict=True):
+        assert np.array_equal(a, b)
 
 
 def test_features_of_another_model_or_other_data_are_refused(store, fault_of):

@@ -54,7 +54,7 @@ def export_checkpoint(checkpoint: Checkpoint, digest: str) -> ModelProto:
         UsageError: a detector of another kind, or a backbone with a layer that is not known here.
     """
     if checkpoint.kind != FAST_RCNN:
-        raise UsageError(f"a {DETECTORS[checkpoint.kind].title} cannot be exported, only a Fast R-CNN")
+        raise UsageError(f"{DETECTORS[checkpoint.kind].title} cannot be exported, only Fast R-CNN")
     model = checkpoint.build()
     builder = GraphBuilder()
     _add_features(builder, model, checkpoint.normalisation)

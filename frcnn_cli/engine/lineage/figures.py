@@ -87,15 +87,13 @@ class FigureFile:
         if before is not None and not (isinstance(before, dict) and "images" in before):
             raise DataError(f"{self.folder / SETTINGS_FILE}: not the settings of a comparison; choose another folder")
         self.begun = before is not None
-        if self.begun and before != self.settings:
-            different = sorted(
-                name for name in before.keys() | self.settings.keys() if before.get(name) != self.settings.get(name)
-            )
-            name = different[0]
-            raise UsageError(
-                f"{self.folder}: holds a comparison with {name} {before.get(name)}, not {self.settings.get(name)}; "
-                "choose another folder"
-            )
+        # A setting that an earlier version did not have is as it is by default: None.
+        for name in sorted(before.keys() | self.settings.keys()) if self.begun else ():
+            if before.get(name) != self.settings.get(name):
+                raise UsageError(
+                    f"{self.folder}: holds a comparison with {name} {before.get(name)}, not {self.settings.get(name)}; "
+                    "choose another folder"
+                )
         try:
             for entry in _read(self.folder / FIGURES_FILE) or ():
                 svd = entry.pop("svd")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from frcnn_cli.core.backbones import BACKBONES, DEFAULT_BACKBONE
+from frcnn_cli.core.backbones import BACKBONES, DEFAULT_BACKBONE, NORMALISATIONS
 from frcnn_cli.engine.learners import LEARNERS
 from frcnn_cli.engine.model_config import ModelConfig
 from frcnn_cli.engine.training_config import TrainingConfig
@@ -31,6 +31,7 @@ class LineageOptions:
         backbone: a name of `core.backbones`.
         backbone_weights: as for `ModelConfig`.
         allow_download: likewise.
+        normalisation: likewise.
         fc_width: likewise.
         short_side: of images, in training and at test.
         crop: pixels of a side of R-CNN's crops.
@@ -52,6 +53,12 @@ class LineageOptions:
     backbone: str = setting(DEFAULT_BACKBONE, f"The network: {', '.join(BACKBONES)}, or a model name of timm.")
     backbone_weights: str = setting("imagenet", "Weights to start from.", metavar="imagenet|none|FILE")
     allow_download: bool = setting(False, "Fetch ImageNet's weights where they are not installed.")
+    normalisation: str | None = setting(
+        None,
+        "What pixels become before the network: it belongs to the weights, as caffe to those converted from Caffe.",
+        choices=tuple(NORMALISATIONS),
+        shown_default="the backbone's",
+    )
     fc_width: int | None = setting(None, "Units of fc6 and of fc7.", least=1, shown_default="the backbone's")
     short_side: int = setting(480, "Pixels of an image's shorter side, in training and at test.", least=1)
     crop: int = setting(160, "Pixels of a side that R-CNN warps regions to; its papers' are 224 and 227.", least=33)

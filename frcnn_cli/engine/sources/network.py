@@ -91,7 +91,7 @@ def _engine(path: Path, device: str) -> TorchEngine:
     checkpoint = load_checkpoint(path)
     kind = DETECTORS[checkpoint.kind]
     if kind.propose is None:
-        raise UsageError(f"{path}: a {kind.title} has no network that proposes")
+        raise UsageError(f"{path}: {kind.title} has no network that proposes")
     engine = TorchEngine.of(checkpoint, device)
     engine.model.eval()
     return engine

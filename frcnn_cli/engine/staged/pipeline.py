@@ -23,7 +23,7 @@ from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.checkpoint import Checkpoint
 from frcnn_cli.engine.interrupts import Interruption
 from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
-from frcnn_cli.engine.staged.box_regression import fit_boxes
+from frcnn_cli.engine.staged.box_regression import BoxFitting
 from frcnn_cli.engine.staged.features import FOLDER, FeatureStore, data_key, describe, model_key
 from frcnn_cli.engine.staged.log import StageLog
 from frcnn_cli.engine.staged.options import STAGES, StagedOptions
@@ -31,8 +31,9 @@ from frcnn_cli.engine.staged.svm import Mining
 from frcnn_cli.errors import DataError, Interrupted, UsageError
 from frcnn_cli.files import atomic_write, reason
 
-SVM_FILE, MINING_FILE, BOXES_FILE = "svm.safetensors", "svm-mining.safetensors", "boxes.safetensors"
-"""In the run's folder: the SVMs; how far their mining is; the regression of boxes."""
+SVM_FILE, MINING_FILE = "svm.safetensors", "svm-mining.safetensors"
+BOXES_FILE, FITTING_FILE = "boxes.safetensors", "boxes-fitting.safetensors"
+"""In the run's folder: the SVMs; how far their mining is; the regression of boxes; of how many classes it is there."""
 
 SAVED_EVERY = 100
 """Images between two savings of the mining."""
@@ -178,10 +179,18 @@ class Pipeline:
         if _read(path, key) is not None:
             self._tell_end("boxes", False, f"{len(self.dataset.classes)} classes")
             return
-        self._stop_if_asked("boxes", "none of the classes")
         with self.log.timed("boxes") as record:
-            weights, offsets = fit_boxes(self.store, len(self.dataset.classes), self.options.ridge)
+            fitting = BoxFitting(self.store, len(self.dataset.classes), self.options.ridge)
+            begun = _read(self.folder / FITTING_FILE, key)
+            if begun is not None:
+                fitting.load(begun)
+            while not fitting.finished:
+                self._stop_if_asked("boxes", f"{fitting.done} of {fitting.num_classes} classes")
+                fitting.step()
+                _write(self.folder / FITTING_FILE, key, fitting.state())
+            weights, offsets = fitting.result()
             _write(path, key, {"weight": weights, "bias": offsets})
+            (self.folder / FITTING_FILE).unlink(missing_ok=True)
             record["done"] = True
         self._tell_end("boxes", True, f"{len(self.dataset.classes)} classes")
 
