@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -30,25 +32,29 @@ def assign_levels(boxes: Tensor, factors: Tensor) -> Tensor:
 
 
 class View:
-    """An image at one size, and in the mirror if wanted, whose features are computed once for all RoIs.
+    """An image at one size, and in the mirror where that is asked for; its features are computed once for all RoIs.
 
     Args:
         model: in evaluation mode.
         image: Tensor[3, H, W], normalised.
-        mirrored: whether to look at the mirrored image too.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: FastRCNN, image: Tensor, mirrored: bool = False) -> None:
+    def __init__(self, model: FastRCNN, image: Tensor) -> None:
         self.model = model
-        self.width = image.shape[-1]
+        self.image = image
         self.features = model.backbone(image[None])
-        self.mirrored = model.backbone(image.flip(-1)[None]) if mirrored else None
 
-    def score(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """As `FastRCNN.score`, averaged with what the mirrored image gives."""
+    @cached_property
+    @torch.inference_mode()
+    def mirrored(self) -> Tensor:
+        """The features of the mirrored image."""
+        return self.model.backbone(self.image.flip(-1)[None])
+
+    def score(self, boxes: Tensor, mirrored: bool = False) -> tuple[Tensor, Tensor]:
+        """As `FastRCNN.score`, averaged with what the mirrored image gives if wanted."""
         probabilities, deltas = self.model.score_on(self.features, boxes)
-        if self.mirrored is None:
+        if not mirrored:
             return probabilities, deltas
-        mirrored_probabilities, mirrored_deltas = self.model.score_on(self.mirrored, flip(boxes, self.width))
-        return (probabilities + mirrored_probabilities) / 2, (deltas + flip_deltas(mirrored_deltas)) / 2
+        others, other_deltas = self.model.score_on(self.mirrored, flip(boxes, self.image.shape[-1]))
+        return (probabilities + others) / 2, (deltas + flip_deltas(other_deltas)) / 2

@@ -29,7 +29,8 @@ def look_again(
     count: int,
     image_size: tuple[float, float],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Score the likeliest RoIs once more, each where the regression of its likeliest class moved it.
+    """Score the likeliest RoIs once more, each where the regression of its likeliest class moved it, and forget what
+    they were before. One that has left the image is forgotten too.
 
     Args:
         score: probabilities Tensor[M, 1 + C] and deltas Tensor[M, C, 4] of boxes Tensor[M, 4].
@@ -40,14 +41,16 @@ def look_again(
         image_size: (width, height) in pixels; moved boxes are clipped to it.
 
     Returns:
-        The boxes of both looks Tensor[K + M, 4], M <= count, their probabilities and their deltas.
+        The other boxes and the moved ones, Tensor[M, 4] with M <= K, their probabilities and their deltas.
     """
     likelihood, label = probabilities[:, 1:].max(dim=1)
-    chosen = likelihood.sort(descending=True, stable=True).indices[:count]  # of equals the first, on every runtime
+    order = likelihood.sort(descending=True, stable=True).indices  # of equals the first, on every runtime
+    chosen, others = order[:count], order[count:]
     moved = clip(decode(boxes[chosen], deltas[chosen, label[chosen]]), *image_size)
     moved = moved[((moved[:, 2:] - moved[:, :2]) > 0).all(dim=1)]  # one that left the image clips to nothing
     again = (moved, *score(moved))
-    return tuple(torch.cat(pair) for pair in zip((boxes, probabilities, deltas), again, strict=True))
+    kept = (part[others] for part in (boxes, probabilities, deltas))
+    return tuple(torch.cat(pair) for pair in zip(kept, again, strict=True))
 
 
 @torch.no_grad()

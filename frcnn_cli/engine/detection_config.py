@@ -28,6 +28,7 @@ class DetectionConfig:
         box_voting: see `core.detection.vote`.
         max_proposals: how many of an image's proposals are looked at, the first ones.
         refine: how many of the likeliest proposals are looked at again; see `core.refinement`.
+        refine_flip: average the second look with that of the mirrored image, as `flip` does both looks.
 
     Raises:
         UsageError: both one scale and several are given, or none of several.
@@ -67,6 +68,9 @@ class DetectionConfig:
     )
     refine: int = setting(
         300, "Look at so many of the likeliest proposals once more, where they moved to.", metavar="N", least=0
+    )
+    refine_flip: bool = setting(
+        True, "Look once more in the mirrored image too, and take the mean.", off="no-refine-flip"
     )
 
     def __post_init__(self) -> None:

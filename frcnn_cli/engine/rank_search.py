@@ -89,7 +89,7 @@ def measure_ranks(
     model.backbone.forward = remember
     for record in track(dataset.records):
         image = load_image(record.path)
-        boxes = source.boxes(image, record.id)
+        boxes = source.boxes(image, record.id)[: config.max_proposals]
         for head, results in zip(heads, found, strict=True):
             model.head = head
             results.append(detector.engine.detect(image, boxes, config))

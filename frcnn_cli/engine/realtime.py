@@ -48,7 +48,7 @@ class Level:
 
 
 LEVELS = (
-    Level("fast", 400, 480, 2000, 100, 1.0),
+    Level("fast", 400, 480, 1000, 300, 1.0),
     Level("single", 400, 384, 1000, 100, 0.44),
     Level("single", 400, 320, 500, 100, 0.42),
     Level("single", 200, 320, 300, 60, 0.28),

@@ -70,7 +70,7 @@ BOXES = torch.tensor([[10.0, 8, 90, 80], [70, 8, 150, 80], [40, 20, 120, 90], [0
 def test_a_symmetric_image(model):
     """A box in the middle scores as without a mirror and moves to neither side; a pair scores alike."""
     image = torch.cat((IMAGE[..., :80], IMAGE[..., :80].flip(-1)), dim=-1)
-    once, twice = model.score(image, BOXES), View(model, image, mirrored=True).score(BOXES)
+    once, twice = model.score(image, BOXES), View(model, image).score(BOXES, mirrored=True)
     assert once[1][2:, :, 0].abs().min() > 0
     torch.testing.assert_close(twice[0][2:], once[0][2:])
     torch.testing.assert_close(twice[1][2:, :, 1:], once[1][2:, :, 1:])
@@ -81,8 +81,8 @@ def test_a_symmetric_image(model):
 
 
 def test_the_mirrored_image_gives_the_mirrored_answer(model):
-    probabilities, deltas = View(model, IMAGE, mirrored=True).score(BOXES)
-    mirrored = View(model, IMAGE.flip(-1), mirrored=True).score(flip(BOXES, 160))
+    probabilities, deltas = View(model, IMAGE).score(BOXES, mirrored=True)
+    mirrored = View(model, IMAGE.flip(-1)).score(flip(BOXES, 160), mirrored=True)
     torch.testing.assert_close(mirrored[0], probabilities)
     torch.testing.assert_close(flip_deltas(mirrored[1]), deltas)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(4))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ def score(engine: LoadedModel, image: np.ndarray, proposals: np.ndarray, config:
     levels = assign_levels(boxes, torch.tensor(factors))
     parts = []
     for level in levels.unique().tolist():  # a level that no RoI is scored at costs nothing
-        parts.append(Look(engine, image, factors[level], config.flip).score(boxes[levels == level], config.refine))
+        parts.append(Look(engine, image, factors[level]).score(boxes[levels == level], config))
     return Scores(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
 
@@ -40,34 +42,36 @@ class Look:
         engine: the model.
         image: uint8 RGB [H, W, 3].
         factor: what its sides are multiplied with.
-        mirrored: whether to look at the mirrored image too.
 
     Attributes:
         view: what the model sees.
         ratio: Tensor[4]; boxes in pixels of the image times this are boxes in pixels of the network's input.
     """
 
-    def __init__(self, engine: LoadedModel, image: np.ndarray, factor: float, mirrored: bool = False) -> None:
+    def __init__(self, engine: LoadedModel, image: np.ndarray, factor: float) -> None:
         scaled, ratio = scale_image(image, factor)
         tensor = engine.normalisation(torch.from_numpy(scaled).permute(2, 0, 1)).to(engine.device)
-        self.view = View(engine.model, tensor, mirrored)
+        self.view = View(engine.model, tensor)
         self.ratio = torch.from_numpy(ratio).to(engine.device)
         self.image_size = (image.shape[1], image.shape[0])
         self.input_size = (scaled.shape[1], scaled.shape[0])
 
-    def score(self, boxes: Tensor, refine: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes, those of a second look included, with their probabilities and deltas, on the device.
+    def score(self, boxes: Tensor, config: DetectionConfig) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes, in the place of some those of a second look, with their probabilities and deltas, on the device.
 
         Args:
             boxes: Tensor[K, 4] in pixels of the image.
-            refine: how many are looked at again; see `look_again`.
+            config: how closely to look.
         """
         boxes = boxes.to(self.ratio.device)
-        found = (boxes, *self._score(boxes))
-        return look_again(self._score, *found, refine, self.image_size) if refine else found
+        found = (boxes, *self._score(config.flip, boxes))
+        if not config.refine:
+            return found
+        again = partial(self._score, config.flip or config.refine_flip)
+        return look_again(again, *found, config.refine, self.image_size)
 
-    def _score(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        return self.view.score(boxes * self.ratio)
+    def _score(self, mirrored: bool, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        return self.view.score(boxes * self.ratio, mirrored)
 
 
 KIND = Kind(

@@ -19,10 +19,10 @@ from frcnn_cli.engine.detectors.fast_rcnn import Look, scale_factors
 def score(engine: LoadedModel, image: np.ndarray, proposals: None, config: DetectionConfig) -> Scores:
     """Propose at each size that the image is looked at, and score each proposal at the size that suits it."""
     factors = scale_factors(engine, image, config)
-    looks = [Look(engine, image, factor, config.flip) for factor in factors]
+    looks = [Look(engine, image, factor) for factor in factors]
     boxes = _proposals(looks, DETECTION)
     levels = assign_levels(boxes, torch.tensor(factors, device=boxes.device))
-    parts = [looks[level].score(boxes[levels == level], config.refine) for level in levels.unique().tolist()]
+    parts = [looks[level].score(boxes[levels == level], config) for level in levels.unique().tolist()]
     if not parts:  # a network that has learned nonsense proposes nothing
         classes = len(engine.classes)
         return Scores(boxes.cpu(), torch.zeros(0, 1 + classes), torch.zeros(0, classes, 4))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,17 +29,16 @@ def score(engine: LoadedModel, image: np.ndarray, proposals: np.ndarray, config:
         if getattr(config, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')}: R-CNN looks at crops of one size, not at the image")
     boxes = torch.from_numpy(proposals)
-
-    def look(boxes: Tensor) -> tuple[Tensor, Tensor]:
-        return score_crops(engine, image, boxes, config.flip)
-
-    found = (boxes, *look(boxes))
-    height, width = image.shape[:2]
-    return Scores(*(look_again(look, *found, config.refine, (width, height)) if config.refine else found))
+    found = (boxes, *score_crops(engine, image, config.flip, boxes))
+    if config.refine:
+        height, width = image.shape[:2]
+        again = partial(score_crops, engine, image, config.flip or config.refine_flip)
+        found = look_again(again, *found, config.refine, (width, height))
+    return Scores(*found)
 
 
 @torch.inference_mode()
-def score_crops(engine: LoadedModel, image: np.ndarray, boxes: Tensor, mirrored: bool) -> tuple[Tensor, Tensor]:
+def score_crops(engine: LoadedModel, image: np.ndarray, mirrored: bool, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Scores Tensor[K, 1 + C] and deltas Tensor[K, C, 4] of an image's regions, a few at a time, on the CPU."""
     model, parts = engine.model, []
     for some in boxes.split(CROPS):

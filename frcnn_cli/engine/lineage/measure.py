@@ -16,7 +16,7 @@ from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.evaluator import evaluate_dataset
 from frcnn_cli.engine.lineage.figures import Trial
 
-AS_THE_PAPER = EvaluationConfig(nms_threshold=0.3, box_voting=False, refine=0)
+AS_THE_PAPER = EvaluationConfig(nms_threshold=0.3, box_voting=False, max_proposals=2000, refine=0)
 """One look at each proposal, and each class's boxes by themselves."""
 
 PARTS = (("fc6", 4), ("fc7", 16))

@@ -67,9 +67,10 @@ def look_again(
     """See `core.refinement.look_again`."""
     boxes, probabilities, deltas = scored
     likelihood, label = probabilities[:, 1:].max(axis=1), probabilities[:, 1:].argmax(axis=1)
-    chosen = np.argsort(-likelihood, kind="stable")[:count]
+    order = np.argsort(-likelihood, kind="stable")
+    chosen, others = order[:count], order[count:]
     moves = np.broadcast_to(deltas, (len(boxes), probabilities.shape[1] - 1, 4))[chosen, label[chosen]]
     moved = clip(decode(boxes[chosen], moves), *image_size)
     moved = moved[solid(moved)]
     again = (moved, *score(moved))
-    return tuple(np.concatenate(pair) for pair in zip(scored, again, strict=True))
+    return tuple(np.concatenate((before[others], after)) for before, after in zip(scored, again, strict=True))

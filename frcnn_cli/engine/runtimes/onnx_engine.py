@@ -137,7 +137,7 @@ class Look:
         if level not in self._views:
             scaled, ratio = scale_image(self.image, self.factors[level])
             features = [self.model.features(scaled, threads)]
-            if self.config.flip:
+            if self.config.flip or (self.config.refine and self.config.refine_flip):
                 features.append(self.model.features(mirror(scaled), threads))
             self._views[level] = features, ratio, scaled.shape[1]
         return self._views[level]
@@ -145,20 +145,21 @@ class Look:
     def _score_at(self, level: int, boxes: np.ndarray) -> Scored:
         """Boxes, probabilities and deltas at one size of the image."""
         height, width = self.image.shape[:2]
-        score = partial(self._score, level)
-        scored = (boxes, *score(boxes))
-        if self.config.refine:
-            return look_again(score, scored, self.config.refine, (width, height))
+        config = self.config
+        scored = (boxes, *self._score(level, config.flip, boxes))
+        if config.refine:
+            again = partial(self._score, level, config.flip or config.refine_flip)
+            return look_again(again, scored, config.refine, (width, height))
         return scored
 
-    def _score(self, level: int, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities and deltas of boxes in pixels of the image, averaged with what the mirror gives."""
-        (features, *mirrored), ratio, width = self._view(level, self.threads)
+    def _score(self, level: int, mirrored: bool, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities and deltas of boxes in pixels of the image, averaged with what the mirror gives if wanted."""
+        (features, *others), ratio, width = self._view(level, self.threads)
         boxes = boxes * ratio
         probabilities, deltas = self._score_on(features, boxes)
-        for other in mirrored:
-            others, other_deltas = self._score_on(other, flip(boxes, width))
-            probabilities, deltas = (probabilities + others) / 2, (deltas + flip_deltas(other_deltas)) / 2
+        if mirrored:
+            other, other_deltas = self._score_on(others[0], flip(boxes, width))
+            probabilities, deltas = (probabilities + other) / 2, (deltas + flip_deltas(other_deltas)) / 2
         return probabilities, deltas
 
     def _score_on(self, features: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
