@@ -4,8 +4,9 @@ What is quantised is what takes the time: convolutions, the sums between them, f
 normalisation, the two last layers and what follows them stay float32. The features are quantised once: RoI pooling
 takes the same maxima before quantisation and after it, so what is pooled has the features' own scale.
 
-Weights have seven bits. With eight, a processor that has AVX2 but no VNNI adds two products in sixteen bits and cuts
-off what is too large. So every processor finds the same objects, an older one in more time.
+A processor that has AVX2 but no VNNI adds two products of bytes in sixteen bits and cuts off what is too large. ONNX
+Runtime avoids that where it is told to (``session.x64quantprecision``), as this package does: so every processor finds
+the same objects, an older one in more time. Who runs the file otherwise should set that option too.
 """
 
 from __future__ import annotations
@@ -74,7 +75,6 @@ def quantise(model: ModelProto, samples: Iterable[tuple[np.ndarray, np.ndarray]]
             op_types_to_quantize=sorted({operator for part in QUANTISED.values() for operator in part}),
             nodes_to_quantize=chosen,
             per_channel=True,
-            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,

@@ -203,6 +203,7 @@ def _session(model: ModelProto, threads: int) -> InferenceSession:
     options.intra_op_num_threads = threads
     # Threads that wait for work wait asleep: the other core has proposals to make.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.x64quantprecision", "1")  # see `engine.export.quantisation`
     options.log_severity_level = 3
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
