@@ -5,8 +5,8 @@ normalisation, the two last layers and what follows them stay float32. The featu
 takes the same maxima before quantisation and after it, so what is pooled has the features' own scale.
 
 A processor that has AVX2 but no VNNI adds two products of bytes in sixteen bits and cuts off what is too large. ONNX
-Runtime avoids that where it is told to (``session.x64quantprecision``), as this package does: so every processor finds
-the same objects, an older one in more time. Who runs the file otherwise should set that option too.
+Runtime avoids that where it is told to (``session.x64quantprecision``), as this package tells it on such a processor:
+so every processor finds the same objects, an older one in more time. Who runs the file otherwise should do so too.
 """
 
 from __future__ import annotations

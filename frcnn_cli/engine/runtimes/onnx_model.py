@@ -196,6 +196,14 @@ def _check_graph(model: ModelProto) -> None:
             constant.update(node.output)
 
 
+def _sums_overflow() -> bool:
+    """Whether this processor adds products of bytes in sixteen bits; see `engine.export.quantisation`."""
+    from llvmlite.binding import get_host_cpu_features
+
+    has = get_host_cpu_features().get
+    return bool(has("avx2")) and not (has("avx512vnni") or has("avxvnni"))
+
+
 def _session(model: ModelProto, threads: int) -> InferenceSession:
     import onnxruntime as ort
 
@@ -203,7 +211,8 @@ def _session(model: ModelProto, threads: int) -> InferenceSession:
     options.intra_op_num_threads = threads
     # Threads that wait for work wait asleep: the other core has proposals to make.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.x64quantprecision", "1")  # see `engine.export.quantisation`
+    if _sums_overflow():
+        options.add_session_config_entry("session.x64quantprecision", "1")  # exact, in twice the time
     options.log_severity_level = 3
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
