@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -52,20 +51,21 @@ def main(
     for record in progress_bar("levels")(records):
         image = load_image(record.path)
         for level in LEVELS:
-            config = replace(EVALUATION, short_side=level.short_side, refine=level.refine)
+            config = level.of(EVALUATION)
             start = time.perf_counter()
             result = detect_image(detector, image, record.path, record.id, CarryingSource(level, NOTHING), config)
             seconds[level].append(time.perf_counter() - start)
             found[level].append(result.detections)
     objects = [record.objects for record in records]
     first = statistics.median(seconds[LEVELS[0]][1:])
-    table = Table("mode", "search size", "short side", "proposals", "second look", "mAP", "time")
+    table = Table("mode", "search size", "short side", "proposals", "second look", "mirrored", "mAP", "time")
     rows = []
     for level in LEVELS:
         precision = float(evaluate(found[level], objects, len(detector.classes), metric).mean_ap)
         median = statistics.median(seconds[level][1:])  # the first one warms up
         numbers = (level.search_size, level.short_side, level.proposals, level.refine)
-        table.add_row(level.mode, *map(str, numbers), f"{precision:.3f}", f"{median / first:.2f}")
+        mirrored = "yes" if level.refine_flip else "no"
+        table.add_row(level.mode, *map(str, numbers), mirrored, f"{precision:.3f}", f"{median / first:.2f}")
         rows.append({"level": str(level), "mAP": precision, "seconds": median})
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)

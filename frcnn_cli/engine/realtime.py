@@ -34,6 +34,7 @@ class Level:
         proposals: the most of a frame.
         refine: see `DetectionConfig`.
         cost: time beside that of the other levels.
+        refine_flip: see `DetectionConfig`.
     """
 
     mode: str
@@ -42,18 +43,23 @@ class Level:
     proposals: int
     refine: int
     cost: float
+    refine_flip: bool = False
+
+    def of(self, config: DetectionConfig) -> DetectionConfig:
+        """The config that looks as closely as this."""
+        return replace(config, short_side=self.short_side, refine=self.refine, refine_flip=self.refine_flip)
 
     def __str__(self) -> str:
         return f"mode {self.mode}, short side {self.short_side}, {self.proposals} proposals"
 
 
 LEVELS = (
-    Level("fast", 400, 480, 1000, 300, 1.0),
-    Level("single", 400, 384, 1000, 100, 0.44),
-    Level("single", 400, 320, 500, 100, 0.42),
-    Level("single", 200, 320, 300, 60, 0.28),
-    Level("single", 200, 256, 300, 60, 0.23),
-    Level("single", 150, 224, 200, 30, 0.18),
+    Level("fast", 400, 480, 1000, 300, 1.0, refine_flip=True),
+    Level("single", 400, 384, 1000, 100, 0.43),
+    Level("single", 400, 320, 500, 100, 0.40),
+    Level("single", 200, 320, 300, 60, 0.22),
+    Level("single", 200, 256, 300, 60, 0.19),
+    Level("single", 150, 224, 200, 30, 0.14),
 )
 
 
@@ -168,9 +174,7 @@ class RealtimeDetector:
         """See `detect_image`."""
         level = self.pace.level
         carried = min(CARRIED_SCORE, self._config.score_threshold)
-        config = replace(
-            self._config, score_threshold=carried, scales=None, short_side=level.short_side, refine=level.refine
-        )
+        config = level.of(replace(self._config, score_threshold=carried, scales=None))
         source = CarryingSource(level, self._last)
         result = detect_image(self._detector, image, path, image_id, source, config)
         self._last = result.detections.boxes
