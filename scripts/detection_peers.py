@@ -21,6 +21,7 @@ from torchvision.models import detection
 
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import ImageFile
+from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.engine.stream import detect_files
@@ -48,6 +49,9 @@ def contenders() -> dict[str, Callable[[np.ndarray], object]]:
         detector = Detector.load(runtime=runtime)
         for mode in ("fast", "single"):
             found[f"this package, {runtime}, {mode}"] = _ours(detector, mode)
+        if runtime == "onnx":
+            plain = DetectionConfig(refine_flip=False)
+            found[f"this package, {runtime}, fast, no mirror"] = _ours(detector, "fast", plain)
     for name, build in (
         (REFERENCE, detection.fasterrcnn_mobilenet_v3_large_320_fpn),
         ("torchvision SSDlite mobilenet 320", detection.ssdlite320_mobilenet_v3_large),
@@ -61,11 +65,11 @@ def contenders() -> dict[str, Callable[[np.ndarray], object]]:
     return found
 
 
-def _ours(detector: Detector, mode: str) -> Callable[[np.ndarray], object]:
+def _ours(detector: Detector, mode: str, config: DetectionConfig | None = None) -> Callable[[np.ndarray], object]:
     from frcnn_cli.engine.detector import detect_image
 
     source = SearchSource(ProposalConfig(mode))
-    return lambda image: detect_image(detector, image, Path("image"), "image", source)
+    return lambda image: detect_image(detector, image, Path("image"), "image", source, config)
 
 
 def _of_torchvision(model: torch.nn.Module) -> Callable[[np.ndarray], object]:
