@@ -73,13 +73,18 @@ class ProposalFile(StoredProposals):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._opened: tuple[int, zipfile.ZipFile] | None = None
-        members = [name.removesuffix(".npy") for name in self._archive().namelist()]
-        if _META not in members:
-            raise DataError(f"{self.path}: not a proposal file (no {_META} in it)")
-        # Each image stands there twice, beside a few numbers; a character takes up to 12 bytes of JSON.
-        self.meta = self._read_meta(2**20 + sum(200 + 24 * len(name) for name in members))
-        self.ids = tuple(name for name in members if name != _META)
-        self._known = frozenset(self.ids)
+        try:
+            members = [name.removesuffix(".npy") for name in self._archive().namelist()]
+            if _META not in members:
+                raise DataError(f"{self.path}: not a proposal file (no {_META} in it)")
+            # Each image stands there twice, beside a few numbers; a character takes up to 12 bytes of JSON.
+            self.meta = self._read_meta(2**20 + sum(200 + 24 * len(name) for name in members))
+            self.ids = tuple(name for name in members if name != _META)
+            self._known = frozenset(self.ids)
+        except BaseException:  # what is told of keeps this object, and with it the file
+            if self._opened is not None:
+                self._opened[1].close()
+            raise
 
     def __contains__(self, image_id: object) -> bool:
         return image_id in self._known

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 from frcnn_cli.data.proposals.npz import ProposalFile, write_proposals
 from frcnn_cli.data.proposals.partial import PartialProposals
+from frcnn_cli.errors import DataError
 
 BOXES = np.array([[0, 0, 50, 40], [1.5, 2, 3, 4]], dtype=np.float32)
 SETTINGS = {"mode": "fast", "seed": 0, "max_proposals": 2000}
@@ -201,3 +202,17 @@ def test_round_trip_direct_and_in_parts(drawn):
             assert set(file.ids) == set(boxes)
             for image_id, array in boxes.items():
                 assert file.get(image_id, 200, 200).tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("members", [{}, {"__meta__.npy": b"no array"}], ids=["no meta", "damaged meta"])
+def test_a_file_that_is_refused_is_closed(tmp_path, members):
+    """Found by fuzzing: what was told of kept the file open."""
+    path = tmp_path / "p.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {"a.npy": b"", **members}.items():
+            archive.writestr(name, content)
+    with pytest.raises(DataError) as told:
+        ProposalFile(path)
+    frames = [frame.frame.f_locals.get("self") for frame in told.traceback]
+    (refused,) = {id(each): each for each in frames if isinstance(each, ProposalFile)}.values()
+    assert refused._opened[1].fp is None
