@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from proposals.colour import convert
+from proposals.cores import cores
 from proposals.features import Regions, describe, pixel_codes
 from proposals.grouping import group
 from proposals.modes import METHODS, MODES, SEARCH_SIZE, SMALLEST, Mode
@@ -80,7 +80,7 @@ def selective_search(
     area = search_size * search_size * 3 / 4
     rgb = working_image(image, area)
     min_side = smallest * sqrt(rgb.shape[0] * rgb.shape[1] / area)
-    boxes = rank(hierarchies(rgb, MODES[mode], method, threads or _cores()), min_side, seed)
+    boxes = rank(hierarchies(rgb, MODES[mode], method, threads or cores()), min_side, seed)
     back = np.array([width / rgb.shape[1], height / rgb.shape[0]] * 2)
     # The product of 433 and 500 / 433 may end a hair above 500.
     return np.minimum(boxes[:max_proposals] * back, [width, height] * 2).astype(np.float32)
@@ -170,8 +170,3 @@ def hierarchies(rgb: np.ndarray, mode: Mode, method: str = "numba", threads: int
         return run(map)
     with ThreadPoolExecutor(threads) as pool:
         return run(pool.map)
-
-
-def _cores() -> int:
-    """The cores this process may run on; systems that do not say have all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,12 +42,6 @@ class ShardType(click.ParamType):
 
 
 SHARD = ShardType()
-
-
-def default_workers() -> int:
-    """As many processes as there are cores to use, or this process's share of them under torchrun."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import click
 from frcnn_cli.commands.console import err, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags, with_lists
 from frcnn_cli.commands.fields import PATH, option_group
-from frcnn_cli.commands.options import SHARD, default_workers
+from frcnn_cli.commands.options import SHARD
 from frcnn_cli.commands.propose_network import NetworkOptions, check_network, making
 from frcnn_cli.commands.propose_report import (
     ReportOptions,
@@ -25,7 +25,7 @@ from frcnn_cli.data.proposals import known_suffix, open_proposals
 from frcnn_cli.data.proposals.conversion import convert_proposals
 from frcnn_cli.data.proposals.reuse import told_of_changes
 from frcnn_cli.data.proposals.shards import Shard
-from frcnn_cli.engine.distributed import current
+from frcnn_cli.engine.distributed import current, own_cores
 from frcnn_cli.engine.proposer import propose_images
 from frcnn_cli.engine.sources.search import ProposalConfig
 from frcnn_cli.errors import UsageError
@@ -42,7 +42,7 @@ from frcnn_cli.replacing import check_apart
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=default_workers,
+    default=own_cores,
     show_default="one a core",
     help="Processes that make proposals.",
 )

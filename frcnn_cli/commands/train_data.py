@@ -10,13 +10,13 @@ import numpy as np
 
 from frcnn_cli.commands.console import err
 from frcnn_cli.commands.dataset_options import DatasetOptions
-from frcnn_cli.commands.options import default_workers
 from frcnn_cli.commands.propose import make_proposals
 from frcnn_cli.commands.train_options import Lists
 from frcnn_cli.data.formats import FORMATS
 from frcnn_cli.data.proposals import Proposals, has_proposals, known_suffix, open_proposals
 from frcnn_cli.data.proposals.reuse import check_made_as, told_of_changes
 from frcnn_cli.data.samples import Dataset, divide, join
+from frcnn_cli.engine.distributed import own_cores
 from frcnn_cli.engine.proposal_coverage import check_proposals
 from frcnn_cli.errors import DataError, DatasetFaults
 from frcnn_cli.metrics.proposal_recall import Coverage
@@ -79,7 +79,7 @@ class Part:
             return
         if self.proposals is None and not has_proposals(self.path):
             err.print(f"{self.path}: not there, so the proposals of {self.dataset.name} are made first")
-            workers = lists.workers or default_workers()
+            workers = lists.workers or own_cores()
             make_proposals(list(self.dataset.records), self.path, lists.making, workers)
         if self.proposals is None:
             for fault in _open_proposals(self, lists):

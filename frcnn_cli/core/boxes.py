@@ -94,6 +94,11 @@ def clip(boxes: Tensor, width: float, height: float) -> Tensor:
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
+def solid(boxes: Tensor) -> Tensor:
+    """Which boxes [N, 4] have a width and a height: bool [N]. One that lies outside its image clips to nothing."""
+    return ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)
+
+
 def flip(boxes: Tensor, width: float) -> Tensor:
     """Boxes [N, 4] of an image mirrored left to right."""
     x1, y1, x2, y2 = boxes.unbind(dim=-1)

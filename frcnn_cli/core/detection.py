@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from frcnn_cli.core.boxes import clip, decode, iou
+from frcnn_cli.core.boxes import clip, decode, iou, solid
 
 VOTING_IOU = 0.5
 
@@ -39,8 +39,8 @@ def select_detections(
     roi, label = (probabilities[:, 1:] >= score_threshold).nonzero(as_tuple=True)
     scores = probabilities[roi, label + 1]
     boxes = clip(decode(proposals[roi], deltas[roi, label]), *image_size)
-    solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)  # a box decoded to outside the image clips to nothing
-    boxes, scores, label = boxes[solid], scores[solid], label[solid]
+    kept = solid(boxes)
+    boxes, scores, label = boxes[kept], scores[kept], label[kept]
     keep = batched_nms(boxes, scores, label, nms_threshold)[:max_detections]
     boxes, scores, label = boxes[keep], scores[keep], label[keep]
     if box_voting:

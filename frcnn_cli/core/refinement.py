@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import clip, decode, encode, share_inside
-from frcnn_cli.core.sampling import IN_CROWD, SampledRois, best_overlap
+from frcnn_cli.core.boxes import clip, decode, solid
+from frcnn_cli.core.sampling import SampledRois, answered, best_overlap, in_crowd
 from frcnn_cli.core.scenes import Scene
 
 
@@ -47,7 +47,7 @@ def look_again(
     order = likelihood.sort(descending=True, stable=True).indices  # of equals the first, on every runtime
     chosen, others = order[:count], order[count:]
     moved = clip(decode(boxes[chosen], deltas[chosen, label[chosen]]), *image_size)
-    moved = moved[((moved[:, 2:] - moved[:, :2]) > 0).all(dim=1)]  # one that left the image clips to nothing
+    moved = moved[solid(moved)]
     again = (moved, *score(moved))
     kept = (part[others] for part in (boxes, probabilities, deltas))
     return tuple(torch.cat(pair) for pair in zip(kept, again, strict=True))
@@ -77,16 +77,11 @@ def moved_rois(
     parts, images = [], []
     for i, scene in enumerate(scenes):
         moved = clip(boxes[rois[:, 0] == i], *scene.size)
-        moved = moved[((moved[:, 2:] - moved[:, :2]) > 0).all(dim=1)]
+        moved = moved[solid(moved)]
         overlap, matched = best_overlap(moved, scene.boxes)
         foreground = (overlap >= foreground_iou) & (len(scene.boxes) > 0)
-        kept = torch.ones_like(foreground)
-        if len(scene.crowds):
-            kept = foreground | (share_inside(moved, scene.crowds).amax(dim=1) < IN_CROWD)
-        labels = torch.zeros(len(moved), dtype=torch.int64)
-        targets = torch.zeros_like(moved)
-        labels[foreground] = scene.labels[matched[foreground]]
-        targets[foreground] = encode(moved[foreground], scene.boxes[matched[foreground]])
-        parts.append((moved[kept], labels[kept], targets[kept]))
-        images.append(torch.full((int(kept.sum()),), i))
-    return SampledRois(*(torch.cat(part) for part in zip(*parts, strict=True))), torch.cat(images)
+        kept = foreground | ~in_crowd(moved, scene.crowds)
+        parts.append(answered(moved[kept], foreground[kept], scene.boxes, scene.labels, matched[kept]))
+        images.append(torch.full((len(parts[-1]),), i))
+    fields = (torch.cat([getattr(part, name) for part in parts]) for name in ("rois", "labels", "deltas"))
+    return SampledRois(*fields), torch.cat(images)

@@ -62,17 +62,38 @@ def sample_rois(
 
     is_foreground = (overlap >= config.foreground_iou) & (len(gt_boxes) > 0)
     is_background = ~is_foreground & (overlap >= low) & (overlap < high)
-    if crowds is not None and len(crowds):
-        is_background &= share_inside(candidates, crowds).amax(dim=1) < IN_CROWD
+    if crowds is not None:
+        is_background &= ~in_crowd(candidates, crowds)
     foreground = draw(is_foreground.nonzero()[:, 0], config.most_foreground(place), generator)
     background = draw(is_background.nonzero()[:, 0], config.rois_of(place) - len(foreground), generator)
 
-    rois = candidates[torch.cat((foreground, background))]
+    chosen = torch.cat((foreground, background))
+    return answered(candidates[chosen], is_foreground[chosen], gt_boxes, gt_labels, matched[chosen])
+
+
+def answered(rois: Tensor, is_foreground: Tensor, gt_boxes: Tensor, gt_labels: Tensor, matched: Tensor) -> SampledRois:
+    """RoIs with what each should answer.
+
+    Args:
+        rois: Tensor[S, 4].
+        is_foreground: bool Tensor[S]; the others are background.
+        gt_boxes: Tensor[G, 4].
+        gt_labels: int64 Tensor[G], classes from 1.
+        matched: int64 Tensor[S], the object of each; not read of background.
+    """
     labels = torch.zeros(len(rois), dtype=torch.int64)
     deltas = torch.zeros_like(rois)
-    labels[: len(foreground)] = gt_labels[matched[foreground]]
-    deltas[: len(foreground)] = encode(candidates[foreground], gt_boxes[matched[foreground]])
+    objects = matched[is_foreground]
+    labels[is_foreground] = gt_labels[objects]
+    deltas[is_foreground] = encode(rois[is_foreground], gt_boxes[objects])
     return SampledRois(rois, labels, deltas)
+
+
+def in_crowd(boxes: Tensor, crowds: Tensor) -> Tensor:
+    """Which boxes [N, 4] lie in one of the crowds [M, 4], by a share of `IN_CROWD` or more: bool [N]."""
+    if len(crowds) == 0:
+        return torch.zeros(len(boxes), dtype=torch.bool)
+    return share_inside(boxes, crowds).amax(dim=1) >= IN_CROWD
 
 
 def best_overlap(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:

@@ -180,16 +180,26 @@ class TrainingBatches(TorchDataset):
         self, record: ImageRecord, place: int, generator: torch.Generator
     ) -> tuple[np.ndarray, SampledRois, Scene]:
         """An image, mirrored or not, what is learnt from of it, and what is on it, in its pixels."""
+        image, scene, mirrored = self._draw_scene(record, place, generator)
         proposals = torch.from_numpy(self.proposals.get(record.id, record.width, record.height))
+        if mirrored:
+            proposals = flip(proposals, record.width)
+        objects = (scene.boxes, scene.labels)
+        return image, sample_rois(proposals, *objects, self.sampling, generator, place, scene.crowds), scene
+
+    def _draw_scene(
+        self, record: ImageRecord, place: int, generator: torch.Generator
+    ) -> tuple[np.ndarray, Scene, bool]:
+        """An image, what is on it, in its pixels, and whether both are mirrored."""
         objects = record.objects.without_crowds()
-        gt_boxes, gt_labels = torch.from_numpy(objects.boxes), torch.from_numpy(objects.labels)
-        crowds = torch.from_numpy(record.objects.crowds())
+        boxes, crowds = torch.from_numpy(objects.boxes), torch.from_numpy(record.objects.crowds())
         image = self._load(record)
-        if torch.rand((), generator=generator) < self.flip_probability:
+        mirrored = bool(torch.rand((), generator=generator) < self.flip_probability)
+        if mirrored:
             image = mirror(image)
-            proposals, gt_boxes, crowds = (flip(boxes, record.width) for boxes in (proposals, gt_boxes, crowds))
-        scene = Scene(place, (record.width, record.height), gt_boxes, gt_labels, crowds)
-        return image, sample_rois(proposals, gt_boxes, gt_labels, self.sampling, generator, place, crowds), scene
+            boxes, crowds = (flip(part, record.width) for part in (boxes, crowds))
+        size = (record.width, record.height)
+        return image, Scene(place, size, boxes, torch.from_numpy(objects.labels), crowds), mirrored
 
     def _load(self, record: ImageRecord) -> np.ndarray:
         image = load_image(record.path)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from frcnn_cli import stopping
 from frcnn_cli.errors import LostProcess, UsageError
+from proposals.cores import cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -271,3 +272,8 @@ def _end(number: int, frame: object) -> None:
     end_with_others(number)
     signal.signal(number, signal.SIG_IGN)
     stopping.stop(number)
+
+
+def own_cores() -> int:
+    """The cores this process may run on, or its share of them under torchrun."""
+    return max(cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)

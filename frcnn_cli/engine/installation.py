@@ -16,6 +16,7 @@ from typing import Any
 from frcnn_cli import __version__
 from frcnn_cli.engine.detector import BUNDLED_MODEL, Detector
 from frcnn_cli.files import reason
+from proposals.cores import cores
 
 PACKAGES = (
     "torch",
@@ -76,7 +77,6 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     name, flags = platform.processor() or platform.machine(), set()
     memory = None
     try:
@@ -89,7 +89,7 @@ def _processor() -> dict[str, Any]:
         pass
     return {
         "name": name,
-        "cores": cores,
+        "cores": cores(),
         "memory_bytes": memory,
         "instruction_sets": [flag for flag in FLAGS if flag in flags],
     }

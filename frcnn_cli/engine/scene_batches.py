@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import flip
 from frcnn_cli.core.scenes import Scene
 from frcnn_cli.data.samples import ImageRecord
-from frcnn_cli.data.transforms import mirror, scale_image
+from frcnn_cli.data.transforms import scale_image
 from frcnn_cli.engine.batches import TrainingBatches
 
 
@@ -48,16 +47,10 @@ class SceneBatches(TrainingBatches):
     def _sample(
         self, record: ImageRecord, place: int, scale: float, generator: torch.Generator
     ) -> tuple[Tensor, Scene, int]:
-        objects = record.objects.without_crowds()
-        boxes, crowds = torch.from_numpy(objects.boxes), torch.from_numpy(record.objects.crowds())
-        image = self._load(record)
-        if torch.rand((), generator=generator) < self.flip_probability:
-            image = mirror(image)
-            boxes, crowds = (flip(part, record.width) for part in (boxes, crowds))
+        image, scene, _ = self._draw_scene(record, place, generator)
         image, ratio = scale_image(image, scale)
         pixels = self.normalisation(torch.from_numpy(self._jittered(image, generator)).permute(2, 0, 1))
         height, width = pixels.shape[1:]
-        scene = Scene(place, (record.width, record.height), boxes, torch.from_numpy(objects.labels), crowds)
         seed = int(torch.randint(2**62, (), generator=generator))
         return pixels, scene.resized(torch.from_numpy(ratio), (width, height)), seed
 

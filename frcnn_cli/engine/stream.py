@@ -50,9 +50,9 @@ def detect_files(
 ) -> Iterator[Looked]:
     """Detect objects in every image, in their order.
 
-    An engine that looks at several images together (`EarlyEngine.at_once`) has a thread for each, in which all of an
-    image is done, so that no core waits for another; of every other, the next image is decoded while this one is in the
-    network. Close the iterator to stop after the images at hand.
+    An engine that looks at several images together (`EarlyEngine.at_once`) has a thread for each, which uses its share
+    of the cores for all of an image, so that no core waits for another; of every other, the next image is decoded while
+    this one is in the network. Close the iterator to stop after the images at hand.
 
     Args:
         detector: the model.
@@ -68,7 +68,7 @@ def detect_files(
     at_once = min(at_once, max(len(items), 1))
     if at_once > 1:
         detector = detector.sharing(at_once)
-        source = source.in_one_thread() if isinstance(source, SearchSource) else source
+        source = source.sharing(at_once) if isinstance(source, SearchSource) else source
 
     def load(item: Item) -> Looked:
         try:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import encode, iou, share_inside
+from frcnn_cli.core.boxes import encode, iou
 from frcnn_cli.core.rpn.config import AnchorSampling
-from frcnn_cli.core.sampling import IN_CROWD, draw
+from frcnn_cli.core.sampling import draw, in_crowd
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
@@ -60,8 +60,8 @@ def label_anchors(
         overlap, matched = anchors.new_zeros(len(anchors)), torch.zeros(len(anchors), dtype=torch.int64)
         is_best = torch.zeros(len(anchors), dtype=torch.bool)
     is_negative = overlap < config.iou[0]
-    if crowds is not None and len(crowds):
-        is_negative &= share_inside(anchors, crowds).amax(dim=1) < IN_CROWD
+    if crowds is not None:
+        is_negative &= ~in_crowd(anchors, crowds)
     labels[is_negative] = NEGATIVE
     labels[(overlap >= config.iou[1]) | is_best] = POSITIVE
     return labels, matched

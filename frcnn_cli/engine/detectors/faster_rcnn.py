@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import clip
+from frcnn_cli.core.boxes import clip, solid
 from frcnn_cli.core.faster_rcnn import FasterArchitecture, FasterRCNN
 from frcnn_cli.core.pyramid import assign_levels
 from frcnn_cli.core.rpn.config import DETECTION, ProposalSelection
@@ -41,8 +41,8 @@ def _proposals(looks: list[Look], selection: ProposalSelection) -> Tensor:
     for look in looks:
         boxes, scores = look.view.model.rpn.propose(look.view.features, look.input_size, selection)
         boxes = clip(boxes / look.ratio, *look.image_size)
-        solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)  # rounding may leave nothing at an image's border
-        found.append((boxes[solid], scores[solid]))
+        kept = solid(boxes)  # rounding may leave nothing at an image's border
+        found.append((boxes[kept], scores[kept]))
     if len(found) == 1:
         return found[0][0]
     boxes, scores = (torch.cat(part) for part in zip(*found, strict=True))

@@ -5,7 +5,6 @@ Looks, scores and selection are those of the torch engine (`engine.detectors.fas
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.transforms import mirror, scale_image, scale_to
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detectors import FAST_RCNN
+from frcnn_cli.engine.distributed import own_cores
 from frcnn_cli.engine.export.metadata import digest
 from frcnn_cli.engine.runtimes.numpy_boxes import assign_levels, flip, flip_deltas
 from frcnn_cli.engine.runtimes.numpy_selection import Scored, look_again, select_detections
@@ -30,7 +30,7 @@ def open_checkpoint(path: Path, device: str) -> OnnxEngine:
     exported = exported_file(path)
     if not exported.is_file():
         raise UsageError(f"--runtime onnx: no {exported}; make it: frcnn export {path} -o {exported}")
-    engine = OnnxEngine(OnnxModel(exported), _cores())
+    engine = OnnxEngine(OnnxModel(exported), own_cores())
     if exported != path and engine.model.about.checkpoint != digest(path):
         raise DataError(f"{exported}: not exported from {path} as it is now; frcnn export {path} -o {exported}")
     return engine
@@ -39,12 +39,6 @@ def open_checkpoint(path: Path, device: str) -> OnnxEngine:
 def exported_file(path: Path) -> Path:
     """The ONNX file that belongs to a checkpoint, beside it under the same name; an ONNX file's is itself."""
     return path.with_suffix(".onnx")
-
-
-def _cores() -> int:
-    """Those of this process, or its share of them under torchrun."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
 
 
 class OnnxEngine:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from frcnn_cli.engine.distributed import own_cores
 from frcnn_cli.engine.sources import SEARCHES
 from frcnn_cli.errors import UsageError
 from frcnn_cli.settings import setting
@@ -92,9 +93,9 @@ class SearchSource:
         self.threads = threads
         self.search = self.config.search()
 
-    def in_one_thread(self) -> SearchSource:
-        """The same for one of many images that are searched at a time."""
-        return SearchSource(self.config, 1)
+    def sharing(self, images: int) -> SearchSource:
+        """The same for one of so many images that are searched together: it uses its share of the cores."""
+        return SearchSource(self.config, max(own_cores() // images, 1))
 
     def boxes(self, image: np.ndarray, image_id: str = "") -> np.ndarray:
         """See `ProposalSource.boxes`."""

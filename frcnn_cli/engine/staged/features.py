@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from frcnn_cli.core.boxes import encode, iou, share_inside
-from frcnn_cli.core.sampling import IN_CROWD
+from frcnn_cli.core.boxes import encode, iou
+from frcnn_cli.core.sampling import in_crowd
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import ImageRecord
@@ -204,9 +204,7 @@ def describe(
     overlaps = torch.zeros(len(boxes), num_classes)
     for place, label in enumerate(gt_labels.tolist()):
         overlaps[:, label - 1] = overlaps[:, label - 1].maximum(pairs[:, place])
-    crowds = torch.from_numpy(record.objects.crowds())
-    if len(crowds):
-        overlaps[share_inside(boxes, crowds).amax(dim=1) >= IN_CROWD] = 1
+    overlaps[in_crowd(boxes, torch.from_numpy(record.objects.crowds()))] = 1
     near = torch.zeros(0, dtype=torch.int64)
     if len(gt):
         best, matched = pairs.max(dim=1)

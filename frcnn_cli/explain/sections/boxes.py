@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frcnn_cli.core.boxes import clip, decode, iou
+from frcnn_cli.core.boxes import clip, decode, iou, solid
 from frcnn_cli.core.detection import select_detections
 from frcnn_cli.explain.figures import photograph, written
 from frcnn_cli.explain.formulas import latex_number
@@ -50,8 +50,8 @@ def suppress(subject: Subject) -> Suppression:
     scores = probabilities[:, c + 1]
     chosen = (scores >= LEAST).nonzero()[:, 0] if int(counts.max()) else scores.argmax()[None]
     boxes = clip(decode(subject.scores.boxes[chosen], subject.scores.deltas[chosen, c]), *subject.size)
-    solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)
-    boxes, scores = boxes[solid], scores[chosen][solid]
+    kept = solid(boxes)
+    boxes, scores = boxes[kept], scores[chosen][kept]
     order = scores.argsort(descending=True, stable=True)
     boxes, scores = boxes[order], scores[order]
 
