@@ -17,11 +17,12 @@ from torch import Tensor
 from frcnn_cli.engine.checkpoint import load_checkpoint, save_checkpoint
 
 PATH = click.Path(path_type=Path)
+INPUT = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command()
-@click.argument("first", type=PATH)
-@click.argument("second", type=PATH)
+@click.argument("first", type=INPUT)
+@click.argument("second", type=INPUT)
 @click.option("--output", "-o", type=PATH, required=True, help="The checkpoint to write.")
 @click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the first.")
 def main(first: Path, second: Path, output: Path, share: float) -> None:

@@ -15,10 +15,11 @@ import click
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 PATH = click.Path(path_type=Path)
+INPUT = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command()
-@click.argument("checkpoint", type=PATH)
+@click.argument("checkpoint", type=INPUT)
 @click.option("-o", "--output", type=PATH, required=True, metavar="FILE", help="The checkpoint to write, in float32.")
 def main(checkpoint: Path, output: Path) -> None:
     """Multiply fc6 and fc7 out."""
