@@ -65,7 +65,7 @@ class OnnxModel:
     def features(self, image: np.ndarray, threads: int) -> np.ndarray:
         """The map of uint8 RGB [H, W, 3], cell by cell: float32 or uint8 [h, w, C]."""
         session = self._backbone.of(threads)
-        with self.times.part(BACKBONE), self._running():
+        with self.times.part(BACKBONE), _running(self.path):
             (cells,) = session.run(None, {IMAGE: image})
             if cells.ndim != 4 or len(cells) != 1 or cells.dtype not in (np.float32, np.uint8):
                 raise ValueError(f"features are {cells.dtype} {list(cells.shape)}")
@@ -80,7 +80,7 @@ class OnnxModel:
     def answer(self, pooled: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities float32 [K, 1 + C] and deltas float32 [K, C, 4], or [K, 1, 4] where all classes share one."""
         session = self._head.of(threads)
-        with self.times.part(HEAD), self._running():
+        with self.times.part(HEAD), _running(self.path):
             scores, deltas = session.run([SCORES, DELTAS], {session.get_inputs()[0].name: pooled})
             count, classes = len(pooled), len(self.about.classes)
             if scores.shape != (count, 1 + classes) or deltas.shape not in ((count, classes, 4), (count, 1, 4)):
@@ -89,19 +89,20 @@ class OnnxModel:
                 raise ValueError("scores are not finite")
         return scores, deltas
 
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Have what goes wrong told as a fault of the file.
 
-        Raises:
-            DataError: the graph does not do what its metadata say.
-        """
-        try:
-            yield
-        except Exception as error:  # ONNX Runtime has a type for each of its codes
-            if ran_out_of_memory(error):
-                raise
-            raise DataError(f"{self.path}: ONNX Runtime cannot run it ({reason(error)})") from error
+@contextmanager
+def _running(path: Path) -> Iterator[None]:
+    """Have what goes wrong told as a fault of the file.
+
+    Raises:
+        DataError: the graph does not do what its metadata say.
+    """
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime has a type for each of its codes
+        if ran_out_of_memory(error):
+            raise
+        raise DataError(f"{path}: ONNX Runtime cannot run it ({reason(error)})") from error
 
 
 class _Sessions:
@@ -125,10 +126,8 @@ class _Sessions:
         """
         with self._lock:
             if threads not in self._made:
-                try:
+                with _running(self._path):
                     self._made[threads] = _session(self._cut(), threads)
-                except Exception as error:  # ONNX Runtime has a type for each of its codes
-                    raise DataError(f"{self._path}: ONNX Runtime cannot run it ({reason(error)})") from error
             return self._made[threads]
 
 
