@@ -28,7 +28,7 @@ from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.engine.detection_config import EVALUATION, DetectionConfig
 from frcnn_cli.engine.detector import Detector
-from frcnn_cli.engine.sources.search import SearchSource
+from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.files import atomic_write
 from frcnn_cli.metrics.average_precision import evaluate
 
@@ -50,7 +50,7 @@ def main(
     """Average precision and time of each way to look at the images."""
     detector = Detector.load(weights, runtime="torch")
     records = load_voc(voc, split, detector.classes).records[:limit]
-    source = open_proposals(proposals) if proposals else SearchSource()
+    source = open_proposals(proposals) if proposals else SearchSource(ProposalConfig())
     ways = ways_to_look(detector.engine.short_side)
     found: dict[str, list[Detections]] = {name: [] for name in ways}
     seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -30,7 +30,7 @@ from frcnn_cli.data.images import load_image
 from frcnn_cli.data.proposals import open_proposals
 from frcnn_cli.engine.detection_config import EVALUATION
 from frcnn_cli.engine.detector import Detector
-from frcnn_cli.engine.sources.search import SearchSource
+from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.metrics.average_precision import evaluate
 
 PATH = click.Path(path_type=Path)
@@ -67,7 +67,7 @@ def main(
     detector = Detector.load(weights, runtime="torch")
     engine = detector.engine
     records = load_voc(voc, split, detector.classes).records[:limit]
-    source = open_proposals(proposals) if proposals else SearchSource()
+    source = open_proposals(proposals) if proposals else SearchSource(ProposalConfig())
     looks = list(product(counts, refine))
     ways = [(*look, *way) for look in looks for way in product(nms, VOTING)]
     found: dict[tuple, list[Detections]] = {way: [] for way in ways}

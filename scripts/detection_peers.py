@@ -23,7 +23,7 @@ from frcnn_cli.data.images import load_image
 from frcnn_cli.data.items import ImageFile
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import Detector
-from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource
 from frcnn_cli.engine.stream import detect_files
 
 REFERENCE = "torchvision Faster R-CNN mobilenet 320"
@@ -68,7 +68,7 @@ def contenders() -> dict[str, Callable[[np.ndarray], object]]:
 def _ours(detector: Detector, mode: str, config: DetectionConfig | None = None) -> Callable[[np.ndarray], object]:
     from frcnn_cli.engine.detector import detect_image
 
-    source = SearchSource(ProposalConfig(mode))
+    source = SearchSource(DetectionSearch(mode))
     return lambda image: detect_image(detector, image, Path("image"), "image", source, config)
 
 

@@ -68,7 +68,7 @@ def detect(
     faults = list(inputs.faults)
     if not inputs.images and not inputs.videos:
         raise DataError(*(faults or ["no image in the list"]))
-    source = proposal_source(proposals, inputs.images, model.device)
+    source = proposal_source(proposals, inputs.images, model.device, config.max_proposals)
     detector = load_detector(model, proposals)
     with (
         delayed_interrupt() as interrupted,

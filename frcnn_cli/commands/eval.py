@@ -75,7 +75,7 @@ def eval(
     dataset = data.load(split)
     if entries:
         return compare(entries, model, dataset, measure.metric, config, output.as_json)
-    source = proposal_source(proposals, dataset.records, model.device)
+    source = proposal_source(proposals, dataset.records, model.device, config.max_proposals)
     detector = load_detector(model, proposals)
     first = current().rank == 0
     writing = open_output(output, dataset.classes, dataset.records, split) if first else nullcontext()

@@ -76,7 +76,8 @@ def compare(
     for entry in entries:
         options = ModelOptions(entry.weights, model.runtime, model.device)
         detector = load_detector(options, entry.proposals)
-        contenders.append(Contender(detector, proposal_source(entry.proposals, dataset.records, model.device)))
+        source = proposal_source(entry.proposals, dataset.records, model.device, config.max_proposals)
+        contenders.append(Contender(detector, source))
     evaluations = evaluate_together(contenders, dataset, metric, config, progress_bar("eval"), current())
     if evaluations is None:
         return  # process 0 has them

@@ -16,7 +16,7 @@ from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.data.images import find_images, left_out, load_image
 from frcnn_cli.data.transforms import scale_image, scale_to
 from frcnn_cli.engine.detector import find_model
-from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource
 from frcnn_cli.errors import UsageError
 from frcnn_cli.files import check_writable
 from frcnn_cli.replacing import FORCE_HELP, check_apart, check_replaced
@@ -122,7 +122,7 @@ def _samples(
     photographs: Sequence[Path], checkpoint: Checkpoint, count: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each photograph at the model's size, and its best proposals there."""
-    source = SearchSource(ProposalConfig(max_proposals=count))
+    source = SearchSource(DetectionSearch(max_proposals=count))
     for path in progress_bar("calibrate")(photographs):
         image = load_image(path)
         height, width = image.shape[:2]

@@ -22,7 +22,7 @@ from frcnn_cli.engine.detector import Detector, find_model
 from frcnn_cli.engine.distributed import current
 from frcnn_cli.engine.runtimes import RUNTIMES
 from frcnn_cli.engine.sources import SEARCHES, ProposalSource
-from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, ProposalConfig, SearchSource
+from frcnn_cli.engine.sources.search import SEARCH_SIZE_HELP, SIDES, SIZES, SMALLEST_HELP, DetectionSearch, SearchSource
 from frcnn_cli.errors import MissingFile, UsageError
 from frcnn_cli.files import remove_leftovers, writing_alone
 from frcnn_cli.replacing import FORCE_HELP, check_replaced
@@ -90,10 +90,10 @@ class SourceOptions:
         None,
         "How closely selective search looks, where there is no file of proposals.",
         choices=SEARCHES,
-        shown_default=ProposalConfig.mode,
+        shown_default=DetectionSearch.mode,
     )
-    search_size: int | None = setting(None, SEARCH_SIZE_HELP, **SIZES, shown_default=str(ProposalConfig.search_size))
-    smallest: int | None = setting(None, SMALLEST_HELP, **SIDES, shown_default=str(ProposalConfig.smallest))
+    search_size: int | None = setting(None, SEARCH_SIZE_HELP, **SIZES, shown_default=str(DetectionSearch.search_size))
+    smallest: int | None = setting(None, SMALLEST_HELP, **SIDES, shown_default=str(DetectionSearch.smallest))
 
     @property
     def making(self) -> dict[str, str | int]:
@@ -122,7 +122,7 @@ def check_source(options: SourceOptions) -> None:
         if options.layout:
             raise UsageError(f"--proposal-layout {options.layout}: of which file? give --proposals too")
         if {"search_size", "smallest"} & options.making.keys():  # whether the search knows them: it is imported to ask
-            ProposalConfig(**options.making).search()
+            DetectionSearch(**options.making).search()
         return
     for name, value in options.making.items():
         option = f"--{name.replace('_', '-')} {value}"
@@ -132,13 +132,19 @@ def check_source(options: SourceOptions) -> None:
         raise MissingFile(f"{options.proposals}: no such file")
 
 
-def proposal_source(options: SourceOptions, images: Iterable[Item] = (), device: str = "auto") -> ProposalSource:
+def proposal_source(
+    options: SourceOptions,
+    images: Iterable[Item] = (),
+    device: str = "auto",
+    wanted: int = DetectionSearch.max_proposals,
+) -> ProposalSource:
     """Where proposals come from, ready to be asked.
 
     Args:
         options: what was asked for.
         images: see `open_proposals`.
         device: that a network which proposes computes on.
+        wanted: how many a search makes, of each image.
 
     Raises:
         UsageError: the detector has no network that proposes, or there is no such device.
@@ -155,7 +161,7 @@ def proposal_source(options: SourceOptions, images: Iterable[Item] = (), device:
         from frcnn_cli.engine.sources.network import NetworkConfig, NetworkSource  # which brings torch
 
         return NetworkSource(NetworkConfig(options.network, device=device))
-    return SearchSource(ProposalConfig(**options.making))
+    return SearchSource(DetectionSearch(**options.making, max_proposals=wanted))
 
 
 def load_detector(model: ModelOptions, proposals: SourceOptions) -> Detector:

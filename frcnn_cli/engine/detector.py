@@ -15,7 +15,7 @@ from frcnn_cli.data.proposals.npz import checked_proposals
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.runtimes import RUNTIMES, EarlyEngine, Engine
 from frcnn_cli.engine.sources import ProposalSource
-from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
+from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource
 from frcnn_cli.engine.stopwatch import PROPOSALS, PartTimes
 from frcnn_cli.errors import DataError, MissingFile, UsageError, ran_out_of_memory
 from frcnn_cli.settings import build, flat
@@ -100,8 +100,8 @@ class Detector:
         config: DetectionConfig | None = None,
         *,
         mode: str = "fast",
-        search_size: int = ProposalConfig.search_size,
-        smallest: int = ProposalConfig.smallest,
+        search_size: int = DetectionSearch.search_size,
+        smallest: int = DetectionSearch.smallest,
         **options: Any,
     ) -> Detections:
         """Detect objects.
@@ -134,7 +134,7 @@ class Detector:
             height, width = image.shape[:2]
             proposals = checked_proposals(np.asarray(proposals, np.float32), width, height)[: config.max_proposals]
             return self.engine.detect(image, proposals, config).named(self.classes)
-        search = ProposalConfig(mode, config.max_proposals, search_size=search_size, smallest=smallest)
+        search = DetectionSearch(mode, config.max_proposals, search_size=search_size, smallest=smallest)
         source = SearchSource(search) if self.engine.needs_proposals else None
         found, _ = _detect(self.engine, image, "", source, config)
         return found.named(self.classes)

@@ -54,7 +54,7 @@ class Level:
 
 
 LEVELS = (
-    Level("fast", 400, 480, 1000, 300, 1.0, refine_flip=True),
+    Level("fast", 320, 480, 1000, 300, 1.0, refine_flip=True),
     Level("single", 400, 384, 1000, 100, 0.43),
     Level("single", 400, 320, 500, 100, 0.40),
     Level("single", 200, 320, 300, 60, 0.22),

@@ -20,7 +20,7 @@ from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detectors import Scores
 from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
-from frcnn_cli.engine.sources.search import SearchSource
+from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.text import visible_line
 
 PAPER = DetectionConfig(nms_threshold=0.3, box_voting=False, refine=0)
@@ -65,7 +65,7 @@ class Subject:
         checkpoint = replace(checkpoint, classes=tuple(map(visible_line, checkpoint.classes)))
         engine = TorchEngine.of(checkpoint)
         engine.model.eval()
-        proposals = SearchSource().boxes(image)
+        proposals = SearchSource(ProposalConfig()).boxes(image)
         scores = engine.kind.score(engine, image, proposals if engine.needs_proposals else None, PAPER)
         height, width = image.shape[:2]
         selection = (PAPER.score_threshold, PAPER.nms_threshold, PAPER.max_detections)

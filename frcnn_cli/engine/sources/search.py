@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.distributed import own_cores
 from frcnn_cli.engine.sources import SEARCHES
 from frcnn_cli.errors import UsageError
@@ -68,18 +69,33 @@ class ProposalConfig:
         """
         search = SEARCHES.find(self.mode)
         sizes = {"search_size": self.search_size, "smallest": self.smallest}
-        changed = {name: value for name, value in sizes.items() if value != getattr(ProposalConfig, name)}
-        if changed and not getattr(search, "sizes", False):
-            name, value = next(iter(changed.items()))
-            raise UsageError(f"--{name.replace('_', '-')} {value}: not for --mode {self.mode}, which has its own")
-        return partial(search, max_proposals=self.max_proposals, seed=self.seed, **changed)
+        if not getattr(search, "sizes", False):
+            for name, value in sizes.items():
+                if value != getattr(type(self), name):
+                    option = f"--{name.replace('_', '-')} {value}"
+                    raise UsageError(f"{option}: not for --mode {self.mode}, which has its own")
+            sizes = {}
+        return partial(search, max_proposals=self.max_proposals, seed=self.seed, **sizes)
+
+
+@dataclass(frozen=True)
+class DetectionSearch(ProposalConfig):
+    """How an image is searched that objects are detected in at once.
+
+    Of the first 1,000 proposals, those of a smaller image cover as many objects as those of one at the size of
+    `ProposalConfig`, in two thirds of the time (`scripts/bench_search_size.py`).
+    """
+
+    max_proposals: int = DetectionConfig.max_proposals
+    search_size: int = 320
+    smallest: int = 13
 
 
 class SearchSource:
     """Searches each image; a `ProposalSource`.
 
     Args:
-        config: how.
+        config: how; None as detectors do.
         threads: to use; None for one a core.
 
     Raises:
@@ -89,7 +105,7 @@ class SearchSource:
     made = True
 
     def __init__(self, config: ProposalConfig | None = None, threads: int | None = None) -> None:
-        self.config = config or ProposalConfig()
+        self.config = config or DetectionSearch()
         self.threads = threads
         self.search = self.config.search()
 

@@ -10,7 +10,7 @@ import torch
 
 from frcnn_cli.core.detection import select_detections
 from frcnn_cli.core.roi_pool import roi_pool
-from frcnn_cli.engine.sources.search import SearchSource
+from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
 from frcnn_cli.explain.figures import PANEL
 from frcnn_cli.explain.formulas import latex_number
 from frcnn_cli.explain.section import Section, number
@@ -39,7 +39,7 @@ def measure(subject: Subject) -> dict[str, float]:
         runs.setdefault(name, []).append(time.perf_counter() - start)
         return result
 
-    source = SearchSource()
+    source = SearchSource(ProposalConfig())
     scores = (subject.scores.probabilities, subject.scores.deltas, subject.scores.boxes)
     selection = (subject.size, PAPER.score_threshold, PAPER.nms_threshold, PAPER.max_detections)
     given = subject.proposals if subject.engine.needs_proposals else None
