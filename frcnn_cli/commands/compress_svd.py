@@ -14,6 +14,7 @@ from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags
 from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.commands.options import SourceOptions, check_source, proposal_source
+from frcnn_cli.commands.photographs import evenly_spaced
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import remove_leftovers, writing_alone
@@ -34,6 +35,8 @@ class CompressionOptions:
         fc6: rank.
         fc7: likewise.
         energy: share of the squared singular values to keep, in their place.
+        calibrate: photographs by which the layers are cut.
+        calibration_images: how many of them are looked at.
         half: float16 in the file.
         force: replace what is there and not ours.
     """
@@ -42,10 +45,18 @@ class CompressionOptions:
     fc7: int | None = setting(None, "The rank that fc7 is brought to.", metavar="T", least=1)
     energy: float | None = setting(
         None,
-        "Instead of ranks: keep this share of each layer's squared singular values.",
+        "Instead of ranks: keep this share of each layer's squared singular values, with --calibrate of its variance.",
         metavar="FRACTION",
         above=0,
         most=1,
+    )
+    calibrate: Path | None = setting(
+        None,
+        "Cut the layers by what they answer in photographs such as the model will see: less is lost at a rank.",
+        metavar="FOLDER",
+    )
+    calibration_images: int = setting(
+        64, "How many of the photographs are looked at, evenly spaced.", metavar="N", least=1
     )
     half: bool = setting(False, "Store float16: half the file, the same computation.")
     force: bool = setting(False, FORCE_HELP)
@@ -97,17 +108,22 @@ def compress_svd(
     Each layer becomes two: t x v without a bias, then u x t with it. The result is a checkpoint like any other. A rank
     pays off below u v / (u + v).
 
+    --calibrate keeps the directions in which the layers' answers to photographs vary most, instead of the weights'
+    largest singular values: a rank then loses half as much, or a smaller one does.
+
     --max-drop measures: heads of smaller and smaller ranks on the same proposals of the same images, all of them one
     after another, and keeps the smallest before the first that loses more.
 
     \b
     frcnn compress-svd run/model.safetensors -o small.safetensors --fc6 1024 --fc7 256
+    frcnn compress-svd run/model.safetensors -o small.safetensors --fc6 192 --fc7 96 --calibrate photos --half
     frcnn compress-svd run/model.safetensors -o small.safetensors --energy 0.9 --half
     frcnn compress-svd run/model.safetensors -o small.safetensors --max-drop 0.5 --voc VOC --split val --plot curve.png
     """
     _check(data, options, search)
     find_model(checkpoint)
-    check_apart([output, search.plot], [checkpoint, search.proposals])
+    photographs = evenly_spaced(options.calibrate, options.calibration_images)
+    check_apart([output, search.plot], [checkpoint, search.proposals, *photographs])
     check_replaced([output, search.plot], options.force)
     source_options = SourceOptions(search.proposals)
     check_source(source_options)
@@ -118,7 +134,7 @@ def compress_svd(
 
     size_before = checkpoint.stat().st_size
     try:
-        compression = Compression(load_checkpoint(checkpoint))
+        compression = Compression(load_checkpoint(checkpoint), photographs, progress_bar("calibrate"))
     except UsageError as error:
         raise UsageError(f"{checkpoint}: {error}") from error
     if search.max_drop is not None:
@@ -129,7 +145,7 @@ def compress_svd(
     with writing_alone(output):
         remove_leftovers(output)
         save_checkpoint(output, compression.apply(ranks), torch.float16 if options.half else torch.float32)
-    _print_table(compression.report(ranks))
+    _print_table(compression.report(ranks), of_variance=bool(photographs))
     sizes = f"{size_before / 1e6:.1f} MB -> {output.stat().st_size / 1e6:.1f} MB"
     out.print(f"{output}: {sizes} ({'float16' if options.half else 'float32'})")
 
@@ -188,7 +204,7 @@ def _layers(points: Sequence[Point]) -> list[str]:
     return list(points[-1].ranks)
 
 
-def _print_table(layers: list[LayerReport]) -> None:
+def _print_table(layers: list[LayerReport], *, of_variance: bool) -> None:
     table = Table("layer", "weights", "energy", "parameters", "multiply-adds")
     for column in table.columns[2:]:
         column.justify = "right"
@@ -207,4 +223,5 @@ def _print_table(layers: list[LayerReport]) -> None:
         table.add_row("both", "", "", f"{before + biases:,}", f"{before:,}")
         table.add_row("->", "", "", f"{after + biases:,}", f"{after:,}")
     out.print(table)
-    out.print("energy: share of the squared singular values; multiply-adds: for each RoI")
+    kept = "the variance of what the layer answers in the photographs" if of_variance else "the squared singular values"
+    out.print(f"energy: share of {kept}; multiply-adds: for each RoI")

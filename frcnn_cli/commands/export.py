@@ -13,7 +13,8 @@ import numpy as np
 
 from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.fields import PATH, option_group
-from frcnn_cli.data.images import find_images, left_out, load_image
+from frcnn_cli.commands.photographs import evenly_spaced
+from frcnn_cli.data.images import load_image
 from frcnn_cli.data.transforms import scale_image, scale_to
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource
@@ -65,7 +66,7 @@ def export(checkpoint: Path, output: Path, options: ExportOptions) -> None:
     """
     _check(output, options)
     find_model(checkpoint)
-    photographs = _photographs(options)
+    photographs = evenly_spaced(options.calibrate, options.calibration_images)
     check_writable(output)
     check_apart([output], [checkpoint, *photographs])
     check_replaced([output], options.force)
@@ -105,17 +106,6 @@ def _check(output: Path, options: ExportOptions) -> None:
     for name in ("onnx", *(["onnxruntime"] if options.int8 else [])):
         if find_spec(name) is None:
             raise UsageError(f"export needs the package {name}: pip install {name}")
-
-
-def _photographs(options: ExportOptions) -> Sequence[Path]:
-    """Those to calibrate on, evenly spaced among all of the folder. Raises what `find_images` raises."""
-    if options.calibrate is None:
-        return []
-    paths = find_images([options.calibrate])
-    for line in left_out([options.calibrate]):
-        err.print(line)
-    count = min(options.calibration_images, len(paths))
-    return [paths[i * len(paths) // count] for i in range(count)]
 
 
 def _samples(

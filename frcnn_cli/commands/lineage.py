@@ -70,7 +70,7 @@ def lineage(
     if not file.begun:
         check_replaced([output / TABLE_FILE, output / PLOT_FILE], force)
     _check_runs(file, contestants)
-    missing = any(contestant.name not in file.figures for contestant in contestants)
+    missing = not all(file.is_complete(contestant.name) for contestant in contestants)
     parts = _load(data, lists, options, output) if missing else []
     with writing_alone(output / SETTINGS_FILE):
         file = FigureFile(output, settings)  # another process may have added to it since

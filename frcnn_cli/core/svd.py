@@ -26,15 +26,17 @@ class LowRankLinear(nn.Module):
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The part of W = U S V^T that truncation needs.
+    """Along what a layer is cut: the part of W = U S V^T that truncation needs, or what takes its place.
 
     Attributes:
-        u: float64 Tensor[u, min(u, v)], the left singular vectors, as columns.
-        s: float64 Tensor[min(u, v)], the singular values, falling.
+        u: float64 Tensor[u, K], orthonormal columns: the left singular vectors, or see `core.responses`.
+        s: float64 Tensor[K], falling: the singular values, or standard deviations.
+        centre: float64 Tensor[u], the response that is kept whole; None for the bias, as in the paper.
     """
 
     u: Tensor
     s: Tensor
+    centre: Tensor | None = None
 
 
 def decompose(weight: Tensor) -> Decomposition:
@@ -55,10 +57,11 @@ def compress(layer: nn.Linear, rank: int, decomposition: Decomposition | None = 
     Args:
         layer: weight [u, v] and a bias [u].
         rank: t, 1 <= t <= min(u, v).
-        decomposition: of the weight, if it is known already.
+        decomposition: along which to cut; None for that of the weight.
 
     Returns:
-        first = S_t V_t^T (which is U_t^T W), second = U_t with the layer's bias.
+        first = S_t V_t^T (which is U_t^T W), second = U_t with the layer's bias b; around another centre c, with
+        c + U_t U_t^T (b - c).
 
     Raises:
         ValueError: the rank is out of range.
@@ -68,12 +71,15 @@ def compress(layer: nn.Linear, rank: int, decomposition: Decomposition | None = 
         raise ValueError(
             f"rank must be 1 to {min(out_features, in_features)} for a {out_features} x {in_features} layer, got {rank}"
         )
-    u = (decomposition or decompose(layer.weight)).u[:, :rank]
+    decomposition = decomposition or decompose(layer.weight)
+    u, bias, centre = decomposition.u[:, :rank], layer.bias.double(), decomposition.centre
+    if centre is not None:
+        bias = centre + u @ (u.T @ (bias - centre))
     compressed = LowRankLinear(in_features, out_features, rank)
     with torch.no_grad():
         compressed.first.weight.copy_(u.T @ layer.weight.double())
         compressed.second.weight.copy_(u)
-        compressed.second.bias.copy_(layer.bias)
+        compressed.second.bias.copy_(bias)
     return compressed
 
 

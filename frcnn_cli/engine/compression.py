@@ -1,15 +1,22 @@
-"""Truncated SVD of a checkpoint's fully connected layers (paper, section 3.1)."""
+"""Two small layers in the place of each fully connected one, in a checkpoint.
+
+They are cut as the paper cuts them, by truncated SVD of the weights (section 3.1), or by what the layers answer in
+photographs (`core.responses`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from frcnn_cli.core.svd import Decomposition, LowRankLinear, compress, decompose, energy, rank_for_energy
 from frcnn_cli.engine.checkpoint import Checkpoint
 from frcnn_cli.engine.detectors import DETECTORS
+from frcnn_cli.engine.responses import responses_to
 from frcnn_cli.errors import UsageError
+from frcnn_cli.progress import Track, silent
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,14 @@ class Compression:
 
     Args:
         checkpoint: of a kind of detector with layers that can be compressed.
+        photographs: to cut the layers by their responses to; none for the paper's way.
+        track: progress over the photographs.
 
     Raises:
         UsageError: it has none, or all are compressed already.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, photographs: Sequence[Path] = (), track: Track = silent) -> None:
         kind = DETECTORS[checkpoint.kind]
         if not kind.compressible:
             raise UsageError(f"a {kind.title} has no layers to compress")
@@ -52,14 +61,22 @@ class Compression:
         if not self.weights:
             raise UsageError(f"{' and '.join(kind.compressible)} are compressed already")
         self.checkpoint = checkpoint
+        self.photographs = photographs
+        self._track = track
 
     @cached_property
     def decompositions(self) -> dict[str, Decomposition]:
-        """Of each layer's weight."""
+        """Of each layer's weight, or of its responses.
+
+        Raises:
+            DataError: a photograph cannot be read, or none has a proposal.
+        """
+        if self.photographs:
+            return responses_to(self.photographs, self.checkpoint, tuple(self.weights), self._track)
         return {name: decompose(weight) for name, weight in self.weights.items()}
 
     def ranks_for_energy(self, fraction: float) -> dict[str, int]:
-        """The smallest ranks that keep a fraction (0 to 1] of each layer's squared singular values."""
+        """The smallest ranks that keep a fraction (0 to 1] of each layer's squared singular values, or variance."""
         return {name: rank_for_energy(part.s, fraction) for name, part in self.decompositions.items()}
 
     def apply(self, ranks: Mapping[str, int]) -> Checkpoint:
@@ -88,7 +105,7 @@ def compress_checkpoint(
     Args:
         checkpoint: an uncompressed one.
         ranks: names of layers, such as ``fc6``, to the rank t of each.
-        decompositions: of these layers' weights, where they are known already.
+        decompositions: along which these layers are cut; those of their weights where there is none.
 
     Raises:
         UsageError: a layer is compressed already, or a rank is out of range.

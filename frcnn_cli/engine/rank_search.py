@@ -25,6 +25,9 @@ from frcnn_cli.progress import Track, silent
 SHARES = (0.99, 0.98, 0.96, 0.94, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Of the squared singular values that are kept, the points of a curve."""
 
+VARIANCE_SHARES = (0.9995, 0.999, 0.998, 0.996, 0.994, 0.99, 0.985, 0.98, 0.97, 0.96, 0.94, 0.9)
+"""Of the variance, likewise: a few directions have nearly all of it."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -43,8 +46,9 @@ class Point:
     mean_ap: float
 
 
-def candidates(compression: Compression, shares: Sequence[float] = SHARES) -> list[dict[str, int]]:
+def candidates(compression: Compression, shares: Sequence[float] | None = None) -> list[dict[str, int]]:
     """Ranks to try, the largest first: those that keep a share of the energy and have fewer weights than before."""
+    shares = shares or (VARIANCE_SHARES if compression.photographs else SHARES)
     found: list[dict[str, int]] = []
     for share in sorted(shares, reverse=True):
         ranks = compression.ranks_for_energy(share)

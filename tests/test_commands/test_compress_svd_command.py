@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from frcnn_cli.engine.checkpoint import load_checkpoint
+from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
+
+PHOTOGRAPHS = Path(__file__).parents[1] / "data" / "JPEGImages"
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -114,3 +119,67 @@ def test_files_that_are_no_checkpoint(run_frcnn, tmp_path):
         assert outcome.code == 1
         assert outcome.err.startswith(f"frcnn: {path}: ")
         assert len(outcome.err.splitlines()) == 1
+
+
+@pytest.fixture
+def seen(tmp_path):
+    """A folder of three."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for path in sorted(PHOTOGRAPHS.glob("*.jpg"))[:3]:
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+def test_less_is_lost_by_responses(run_frcnn, tiny_checkpoint, tmp_path, seen):
+    """At the same rank, what the model says of a photograph is nearer to what it said."""
+    words = ("--fc6", 4, "--fc7", 3)
+    ways = {"weights": words, "responses": (*words, "--calibrate", seen)}
+    outcomes = {
+        name: run_frcnn("compress-svd", tiny_checkpoint, "-o", tmp_path / name, *way) for name, way in ways.items()
+    }
+    assert [outcome.code for outcome in outcomes.values()] == [0, 0], outcomes
+    assert "energy: share of the variance" in outcomes["responses"].out
+    engine = TorchEngine.of(load_checkpoint(tiny_checkpoint))
+    whole, pooled = engine.model, {}
+
+    def keep(layer, inputs, output):
+        pooled.setdefault("x", inputs[0])
+
+    whole.head.fc6.register_forward_hook(keep)
+    Detector(engine).detect(next(seen.glob("*.jpg")))
+    lost = {}
+    for name in ways:
+        smaller = load_checkpoint(tmp_path / name).build().eval()
+        with torch.no_grad():
+            lost[name] = (smaller.head.fc7_of(pooled["x"]) - whole.head.fc7_of(pooled["x"])).square().mean().item()
+    assert lost["responses"] < 0.5 * lost["weights"]
+
+
+def test_energy_of_responses(run_frcnn, tiny_checkpoint, tmp_path, seen):
+    """A share of the variance takes fewer directions than the same share of the squared singular values."""
+    ranks = {}
+    for name, way in {"weights": (), "responses": ("--calibrate", seen, "--calibration-images", 2)}.items():
+        outcome = run_frcnn("compress-svd", tiny_checkpoint, "-o", tmp_path / name, "--energy", 0.95, *way)
+        assert outcome.code == 0, outcome.err
+        architecture = load_checkpoint(tmp_path / name).architecture
+        ranks[name] = architecture.fc6_rank, architecture.fc7_rank
+    assert all(few < many for few, many in zip(ranks["responses"], ranks["weights"], strict=True))
+
+
+def test_photographs_that_are_none(run_frcnn, tiny_checkpoint, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "a.jpg").write_bytes(b"no photograph")
+    for folder, fault in (
+        (empty, f"{empty}: no image"),
+        (broken, f"{broken / 'a.jpg'}: "),
+        (tmp_path / "none", f"{tmp_path / 'none'}: no such file"),
+    ):
+        output = tmp_path / "small.safetensors"
+        outcome = run_frcnn("compress-svd", tiny_checkpoint, "-o", output, "--fc6", 4, "--calibrate", folder)
+        assert outcome.code == 1
+        assert outcome.err.splitlines()[-1].startswith(f"frcnn: {fault}")
+        assert not output.exists()

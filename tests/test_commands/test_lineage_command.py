@@ -87,6 +87,7 @@ def test_two_of_the_family_one_after_the_other(run_frcnn, tiny_voc, tiny_proposa
     assert figures["sppnet"]["bytes"] == sum(path.stat().st_size for path in files)
     assert 0 <= figures["fast-rcnn"]["test"]["mean_ap"] <= 1
     assert figures["fast-rcnn"]["svd"] is not None
+    assert 0 <= figures["fast-rcnn"]["responses"]["mean_ap"] <= 1
     for detector in figures:
         checkpoint = load_checkpoint(tmp_path / "all" / detector / "model.safetensors")
         assert checkpoint.normalisation == NORMALISATIONS["caffe"]

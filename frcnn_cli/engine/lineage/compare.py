@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,10 @@ from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.proposals.stored import StoredProposals
 from frcnn_cli.data.samples import Dataset
 from frcnn_cli.engine.beginning import begin_run, first_model, latest_model, resume_run
-from frcnn_cli.engine.checkpoint import load_checkpoint
+from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint
 from frcnn_cli.engine.distributed import ALONE
 from frcnn_cli.engine.learners import LEARNERS
-from frcnn_cli.engine.lineage.figures import FigureFile, Figures
+from frcnn_cli.engine.lineage.figures import FigureFile, Figures, Trial
 from frcnn_cli.engine.lineage.measure import compressed, measure
 from frcnn_cli.engine.lineage.options import Contestant
 from frcnn_cli.engine.run_files import MODEL_FILE
@@ -89,19 +89,33 @@ def compare(
         DataError: as in training.
     """
     for contestant in contestants:
-        if contestant.name in file.figures:
+        if file.is_complete(contestant.name):
             continue
         folder = file.folder / contestant.name
-        log = train_contestant(contestant, learning, folder, observer(contestant.training.iterations), device)
-        checkpoint = load_checkpoint(folder / MODEL_FILE)
-        proposals = measuring.proposals if LEARNERS[contestant.name].needs_proposals else None
-        test = measure(checkpoint, measuring.dataset, proposals, device)
-        svd = None
-        if contestant.name != RCNN_NAME:
-            svd = measure(compressed(checkpoint), measuring.dataset, proposals, device)
-        stages = {name: {"seconds": s["seconds"], "cpu": s["cpu"]} for name, s in log.stages.items()}
-        size = log.stages.get("features", {}).get("bytes", 0)
-        file.add(Figures(contestant.name, stages, size, test, svd))
+        test = _Test(measuring, LEARNERS[contestant.name].needs_proposals, device)
+        if contestant.name not in file.figures:
+            log = train_contestant(contestant, learning, folder, observer(contestant.training.iterations), device)
+            checkpoint = load_checkpoint(folder / MODEL_FILE)
+            stages = {name: {"seconds": s["seconds"], "cpu": s["cpu"]} for name, s in log.stages.items()}
+            size = log.stages.get("features", {}).get("bytes", 0)
+            svd = None if contestant.name == RCNN_NAME else test(compressed(checkpoint))
+            file.add(Figures(contestant.name, stages, size, test(checkpoint), svd))
+        if not file.is_complete(contestant.name):
+            cut = compressed(load_checkpoint(folder / MODEL_FILE), learning.dataset)
+            file.add(replace(file.figures[contestant.name], responses=test(cut)))
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Measures a checkpoint."""
+
+    measuring: Material
+    needs_proposals: bool
+    device: torch.device | str
+
+    def __call__(self, checkpoint: Checkpoint) -> Trial:
+        proposals = self.measuring.proposals if self.needs_proposals else None
+        return measure(checkpoint, self.measuring.dataset, proposals, self.device)
 
 
 def train_contestant(

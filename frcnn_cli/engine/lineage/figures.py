@@ -40,7 +40,8 @@ class Figures:
         stages: {stage of training: {"seconds": by the clock, "cpu": of the process}}.
         bytes: of features on the disk.
         test: of the model.
-        svd: of the same with fc6 and fc7 compressed; None where that was not measured.
+        svd: of the same with fc6 and fc7 compressed as in the paper; None of a detector that it is not measured of.
+        responses: of the same with layers as small, cut by their responses; None in files of before there was that.
     """
 
     detector: str
@@ -48,6 +49,12 @@ class Figures:
     bytes: int
     test: Trial
     svd: Trial | None = None
+    responses: Trial | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to be measured."""
+        return self.svd is None or self.responses is not None
 
     @property
     def training_cpu(self) -> float:
@@ -96,15 +103,19 @@ class FigureFile:
                 )
         try:
             for entry in _read(self.folder / FIGURES_FILE) or ():
-                svd = entry.pop("svd")
-                test = Trial(**entry.pop("test"))
-                found = Figures(**entry, test=test, svd=Trial(**svd) if svd else None)
+                test, svd, responses = entry.pop("test"), entry.pop("svd"), entry.pop("responses", None)
+                smaller = [Trial(**trial) if trial else None for trial in (svd, responses)]
+                found = Figures(**entry, test=Trial(**test), svd=smaller[0], responses=smaller[1])
                 _check(found)
                 self.figures[found.detector] = found
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise DataError(
                 f"{self.folder / FIGURES_FILE}: not the figures of a comparison ({reason(error)})"
             ) from error
+
+    def is_complete(self, detector: str) -> bool:
+        """Whether all of a detector is measured."""
+        return detector in self.figures and self.figures[detector].complete
 
     def begin(self) -> None:
         """Write down the settings."""
@@ -127,7 +138,7 @@ def _check(figures: Figures) -> None:
     check_amounts(bytes=figures.bytes)
     for stage in figures.stages.values():
         check_amounts(seconds=stage["seconds"], cpu=stage["cpu"])
-    for trial in filter(None, (figures.test, figures.svd)):
+    for trial in filter(None, (figures.test, figures.svd, figures.responses)):
         check_amounts(seconds=trial.seconds, cpu=trial.cpu)
         if not math.isnan(trial.mean_ap):  # of images without an object
             check_amounts(mean_ap=trial.mean_ap)

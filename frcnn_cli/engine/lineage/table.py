@@ -50,6 +50,10 @@ def rows(figures: Mapping[str, Figures]) -> list[tuple[str, list[Row]]]:
         ("test with SVD, s", here(lambda found: f"{found.svd.cpu:.3f}" if found.svd else "-")),
         ("mAP, %", here(lambda found: _percent(found.test.mean_ap))),
         ("mAP with SVD, %", here(lambda found: _percent(found.svd.mean_ap) if found.svd else "-")),
+        (
+            "mAP with SVD of responses, %",
+            here(lambda found: _percent(found.responses.mean_ap) if found.responses else "-"),
+        ),
     ]
     reference = PUBLISHED["rcnn"]
     paper: list[Row] = [
