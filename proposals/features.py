@@ -16,7 +16,7 @@ ORIENTATIONS = 8
 # part to the other, and the one that gets nothing is in its lowest bin.
 _PROJECTIONS = ORIENTATIONS // 2
 _FLAT = TEXTURE_BINS  # the code of a projection too small for any but the lowest bin
-_CODES = 2 * TEXTURE_BINS  # -9 .. 9 around _FLAT
+_RECENT = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def touching(labels: np.ndarray) -> np.ndarray:
     """The pairs of labels that meet in an 8-neighbourhood: int32 [E, 2], sorted, each pair once."""
     count = int(labels.max()) + 1
     pairs = np.empty(4 * labels.size, np.int64)
-    pairs = np.unique(pairs[: _meetings(labels, count, pairs)])
+    pairs = np.unique(pairs[: _meetings(labels, count, np.full(_RECENT, -1), pairs)])
     return np.stack((pairs // count, pairs % count), axis=1).astype(np.int32)
 
 
@@ -170,8 +170,11 @@ def _histograms(counts, size, colour, texture):
 
 
 @compiled
-def _meetings(labels, count, pairs):
-    """Write the pairs of neighbouring pixels' labels as numbers, a * count + b, most pairs a few times; how many."""
+def _meetings(labels, count, recent, pairs):
+    """Write the pairs of neighbouring pixels' labels as numbers, a * count + b, most pairs once; how many.
+
+    `recent` is [_RECENT], -1 each: pairs that were written, by their last bits.
+    """
     height, width = labels.shape
     found = 0
     for y in range(height):
@@ -179,12 +182,12 @@ def _meetings(labels, count, pairs):
         for direction in range(4):
             other = y if direction == 0 else below
             step = (1, 0, 1, -1)[direction]
-            last = np.int64(-1)
             for x in range(max(0, -step), min(width, width - step)):
                 a, b = np.int64(labels[y, x]), np.int64(labels[other, x + step])
                 if a != b:
                     pair = min(a, b) * count + max(a, b)
-                    if pair != last:
-                        pairs[found] = last = pair
+                    place = pair & (_RECENT - 1)
+                    if recent[place] != pair:
+                        pairs[found] = recent[place] = pair
                         found += 1
     return found

@@ -33,19 +33,18 @@ class PixelGraph:
     """The edges between the neighbouring pixels of an image.
 
     Edges of a pixel p (counted along the rows) lead right, down, down right and up right. They are numbered
-    4 p + direction. A weight that is not negative sorts as the integer of the same bits, which is how it is kept.
+    4 p + direction. A weight that is not negative sorts as the integer of the same bits, which is how it is kept. A
+    weighed edge is a number of 64 bits: the weight's, then the edge.
 
     Attributes:
         weights: uint32 [4, H, W], bits of the float32 distance of two smoothed colours; `_NO_EDGE` outside the image.
         pivot: bits of the weight that parts the lighter half of the edges from the heavier one.
-        light_weights: uint32 [E], the weights under the pivot, sorted.
-        light_edges: uint32 [E], their edges.
+        light: uint64 [E], the weighed edges under the pivot, by rising weight.
     """
 
     weights: np.ndarray
     pivot: int
-    light_weights: np.ndarray
-    light_edges: np.ndarray
+    light: np.ndarray
 
 
 def smooth(planes: np.ndarray) -> np.ndarray:
@@ -63,7 +62,7 @@ def pixel_graph(smoothed: np.ndarray) -> PixelGraph:
     pivot = int(np.median(known).astype(np.float32).view(np.uint32)) if known.size else 0
     bits = weights.view(np.uint32)
     flat = bits.reshape(4, -1)
-    return PixelGraph(bits, pivot, *_sorted(flat.size, _light_edges, flat, pivot))
+    return PixelGraph(bits, pivot, _sorted(flat.size, _light_edges, flat, pivot))
 
 
 def segment(graph: PixelGraph, k: float) -> np.ndarray:
@@ -86,22 +85,21 @@ def segment(graph: PixelGraph, k: float) -> np.ndarray:
     # which an edge may still join it: its heaviest edge + k / size.
     trees = np.arange(pixels, dtype=np.int32), np.ones(pixels, np.int32), np.full(pixels, scale, np.float32)
     apart = np.empty(flat.size, np.uint32)
-    count = _join_along(graph.light_weights, graph.light_edges, scale, *trees, offsets, apart, 0)
-    left = flat.size - len(graph.light_edges)
-    weights, edges = _sorted(left, _heavy_edges, flat, graph.pivot, trees[0], offsets)
-    count = _join_along(weights, edges, scale, *trees, offsets, apart, count)
+    count = _join_along(graph.light, scale, *trees, offsets, apart, 0)
+    heavy = _sorted(flat.size - len(graph.light), _heavy_edges, flat, graph.pivot, trees[0], offsets)
+    count = _join_along(heavy, scale, *trees, offsets, apart, count)
     labels = np.empty(graph.weights.shape[1:], np.int32)
     _label(apart[:count], int(k), *trees[:2], offsets, labels.reshape(-1))
     return labels
 
 
-def _sorted(most: int, choose: Callable[..., int], *given: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The weights of the edges that a kernel chooses, at most so many, by rising weight, and the edges."""
+def _sorted(most: int, choose: Callable[..., int], *given: Any) -> np.ndarray:
+    """The weighed edges that a kernel chooses, at most so many, by rising weight."""
     # Entries are written before it is known whether they stay: no branch, hence one entry too many.
-    weights, edges, spare_weights, spare_edges = np.empty((4, most + 1), np.uint32)
-    count = choose(*given, weights, edges)
-    _sort(weights, edges, count, spare_weights, spare_edges, np.zeros((3, 1 << _DIGIT), np.int64))
-    return spare_weights[:count], spare_edges[:count]
+    edges, spare = np.empty((2, most + 1), np.uint64)
+    count = choose(*given, edges)
+    _sort(edges, count, spare, np.zeros((3, 1 << _DIGIT), np.int64))
+    return spare[:count]
 
 
 def segment_by_skimage(planes: np.ndarray, k: float) -> np.ndarray:
@@ -139,14 +137,14 @@ def _weigh(planes, weights):
 
 
 @compiled
-def _sort(keys, edges, count, spare_keys, spare_edges, starts):
-    """Sort the first `count` keys, all under 2**30, and their edges along: a stable radix sort, whose result is in the
-    spare arrays. `starts` is [3, 2**_DIGIT] zeros."""
+def _sort(edges, count, spare, starts):
+    """Sort the first `count` weighed edges by their weights, all under 2**30: a stable radix sort, whose result is in
+    the spare array. `starts` is [3, 2**_DIGIT] zeros."""
     buckets = 1 << _DIGIT
     for i in range(count):
-        key = keys[i]
+        edge = edges[i]
         for digit in range(3):
-            starts[digit, (key >> np.uint32(_DIGIT * digit)) & np.uint32(buckets - 1)] += 1
+            starts[digit, (edge >> np.uint64(32 + _DIGIT * digit)) & np.uint64(buckets - 1)] += 1
     for digit in range(3):
         start = 0
         for bucket in range(buckets):
@@ -154,32 +152,35 @@ def _sort(keys, edges, count, spare_keys, spare_edges, starts):
             starts[digit, bucket] = start
             start += size
     for digit in range(3):
-        shift = np.uint32(_DIGIT * digit)
+        shift = np.uint64(32 + _DIGIT * digit)
         for i in range(count):
-            bucket = (keys[i] >> shift) & np.uint32(buckets - 1)
+            edge = edges[i]
+            bucket = (edge >> shift) & np.uint64(buckets - 1)
             place = starts[digit, bucket]
             starts[digit, bucket] = place + 1
-            spare_keys[place] = keys[i]
-            spare_edges[place] = edges[i]
-        keys, spare_keys = spare_keys, keys
-        edges, spare_edges = spare_edges, edges
+            spare[place] = edge
+        edges, spare = spare, edges
 
 
 @compiled
-def _light_edges(flat, pivot, keys, edges):
-    """Write the edges under the pivot and their weights; how many there are."""
+def _weighed(weight, pixel, direction):
+    return (np.uint64(weight) << np.uint64(32)) | np.uint64((pixel << 2) | direction)
+
+
+@compiled
+def _light_edges(flat, pivot, edges):
+    """Write the weighed edges under the pivot; how many there are."""
     count = 0
     for direction in range(4):
         for pixel in range(flat.shape[1]):
             weight = flat[direction, pixel]
-            keys[count] = weight
-            edges[count] = np.uint32((pixel << 2) | direction)
+            edges[count] = _weighed(weight, pixel, direction)
             count += weight < pivot
     return count
 
 
 @compiled
-def _heavy_edges(flat, pivot, parent, offsets, keys, edges):
+def _heavy_edges(flat, pivot, parent, offsets, edges):
     """Likewise the others, but for those within a region."""
     pixels = len(parent)
     # A pixel's parent lies before it, so one pass in order leads all of them straight to their roots.
@@ -190,8 +191,7 @@ def _heavy_edges(flat, pivot, parent, offsets, keys, edges):
         offset = offsets[direction]
         for pixel in range(max(0, -offset), min(pixels, pixels - offset)):
             weight = flat[direction, pixel]
-            keys[count] = weight
-            edges[count] = np.uint32((pixel << 2) | direction)
+            edges[count] = _weighed(weight, pixel, direction)
             count += (weight >= pivot) & (weight < _NO_EDGE_BITS) & (parent[pixel] != parent[pixel + offset])
     return count
 
@@ -209,17 +209,19 @@ def _find(parent, pixel):
 
 
 @compiled
-def _join_along(weights, edges, scale, parent, size, limit, offsets, kept_apart, apart):
-    """Join what the edges connect; those that may not join are added to `kept_apart`, whose new length is returned."""
-    values = weights.view(np.float32)
+def _join_along(edges, scale, parent, size, limit, offsets, kept_apart, apart):
+    """Join what the weighed edges connect; the edges that may not join are added to `kept_apart`, whose new length is
+    returned."""
+    halves = edges.view(np.uint32)  # of each 64 bits the lower ones first, as on every processor that numba knows
+    weights = edges.view(np.float32)
     for i in range(len(edges)):
-        edge = edges[i]
+        edge = halves[2 * i]
         pixel = np.int64(edge >> np.uint32(2))
         a = _find(parent, pixel)
         b = _find(parent, pixel + offsets[edge & np.uint32(3)])
         if a == b:
             continue
-        weight = values[i]
+        weight = weights[2 * i + 1]
         if weight < limit[a] and weight < limit[b]:
             a, b = min(a, b), max(a, b)
             parent[b] = a
