@@ -173,6 +173,29 @@ def test_what_moves_into_the_bias_changes_nothing_within_the_image():
         assert np.abs(before - after).max() < 1e-4
 
 
+@pytest.mark.parametrize("name", ["vgg16", "efficientnet_lite0"])
+def test_a_channel_of_nothing_changes_nothing(name):
+    """Without it, to the bit the same; with it, ONNX Runtime takes four channels at a time."""
+    model = export_checkpoint(checkpoint_of(MODELS[name], HALF), "")
+    image, rois = picture(97, 120), boxes_of(97, 120)
+    wide = quantise(model, [(image, rois)], "squares")
+    narrow = onnx.ModelProto()
+    narrow.CopyFrom(wide)
+    constants = {value.name: value for value in narrow.graph.initializer}
+    producers = {name: node for node in narrow.graph.node for name in node.output}
+    first = next(node for node in narrow.graph.node if node.op_type == "Conv")
+    weights = constants[producers[first.input[1]].input[0]]
+    values = onnx.numpy_helper.to_array(weights)
+    assert values.shape[1] == 4
+    assert not values[:, 3].any()
+    weights.CopyFrom(onnx.numpy_helper.from_array(values[:, :3], weights.name))
+    pads = constants["pads_of_channels"]
+    assert onnx.numpy_helper.to_array(pads).tolist() == [0, 0, 0, 0, 0, 1]
+    pads.CopyFrom(onnx.numpy_helper.from_array(np.zeros(6, np.int64), pads.name))
+    for found, expected in zip(run(wide, image, rois), run(narrow, image, rois), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_channels_normalised_differently_are_normalised_before():
     checkpoint = checkpoint_of(MODELS["vgg16"], BGR)
     model = export_checkpoint(checkpoint, "")
