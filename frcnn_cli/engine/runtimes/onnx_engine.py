@@ -5,6 +5,7 @@ Looks, scores and selection are those of the torch engine (`engine.detectors.fas
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class OnnxEngine:
     def __init__(self, model: OnnxModel, threads: int) -> None:
         if model.about.kind != FAST_RCNN:
             raise DataError(f"a detector of the kind {model.about.kind!r}; ONNX Runtime runs {FAST_RCNN} here")
-        model.open(_beside_search(threads), threads)
+        model.open(_half(threads), threads)
         self.model = model
         self.classes = model.about.classes
         self.at_once = self.threads = threads
@@ -68,7 +69,7 @@ class OnnxEngine:
 
     def warm_up(self) -> None:
         """Have numba compile what it has to."""
-        features = self.model.features(np.zeros((64, 64, 3), np.uint8), _beside_search(self.threads))
+        features = self.model.features(np.zeros((64, 64, 3), np.uint8), _half(self.threads))
         self.model.pool(features, np.array([[0, 0, 64, 64]], np.float32), 1)
 
     def sharing(self, images: int) -> OnnxEngine:
@@ -84,8 +85,8 @@ class OnnxEngine:
         return Look(self.model, image, config, self.threads).begin()
 
 
-def _beside_search(threads: int) -> int:
-    """Of these threads, those that look at an image while it is searched."""
+def _half(threads: int) -> int:
+    """Half of these threads: what looks at an image while it is searched, or at one of its two sides."""
     return max(threads // 2, 1)
 
 
@@ -112,7 +113,7 @@ class Look:
         """Compute the features of an image that is looked at in one size, while it is searched; which of several are
         needed, boxes tell."""
         if len(self.factors) == 1:
-            self._view(0, _beside_search(self.threads))
+            self._view(0, _half(self.threads))
         return self
 
     def detect(self, proposals: np.ndarray) -> Detections:
@@ -130,11 +131,21 @@ class Look:
         """Features, and those of the mirrored image if wanted; what boxes are multiplied with; the width in pixels."""
         if level not in self._views:
             scaled, ratio = scale_image(self.image, self.factors[level])
-            features = [self.model.features(scaled, threads)]
             if self.config.flip or (self.config.refine and self.config.refine_flip):
-                features.append(self.model.features(mirror(scaled), threads))
+                features = self._both_sides(scaled, threads)
+            else:
+                features = [self.model.features(scaled, threads)]
             self._views[level] = features, ratio, scaled.shape[1]
         return self._views[level]
+
+    def _both_sides(self, scaled: np.ndarray, threads: int) -> list[np.ndarray]:
+        """Features of an image and of its mirror image. Two threads look at one each, even if there is a core for one
+        only beside the search: what ends first leaves its core to the others."""
+        if self.threads == 1:
+            return [self.model.features(side, 1) for side in (scaled, mirror(scaled))]
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(lambda: self.model.features(mirror(scaled), _half(threads)))
+            return [self.model.features(scaled, _half(threads)), other.result()]
 
     def _score_at(self, level: int, boxes: np.ndarray) -> Scored:
         """Boxes, probabilities and deltas at one size of the image."""
