@@ -220,6 +220,25 @@ def test_and_of_detect(run_frcnn, toy_search, image, monkeypatch, tmp_path):
         assert "--mode [single|fast|quality|toy]" in " ".join(run_frcnn(command, "--help").out.split())
 
 
+@pytest.mark.parametrize(("options", "expected"), [((), 1000), (("--max-proposals", 1700), 1700)])
+def test_a_search_makes_as_many_as_are_looked_at(run_frcnn, image, tiny_voc, monkeypatch, options, expected):
+    asked = []
+
+    class Counting(ToySearch):
+        def __call__(self, image: np.ndarray, max_proposals: int, seed: int, **how: int | None) -> np.ndarray:
+            if image.size > 64 * 64 * 3:  # what is searched to compile is smaller
+                asked.append(max_proposals)
+            return super().__call__(image, max_proposals, seed)
+
+    monkeypatch.setitem(SEARCHES, "toy", Counting())
+    assert run_frcnn("detect", image, "--mode", "toy", *options).code == 0
+    assert asked == [expected]
+    asked.clear()
+    outcome = run_frcnn("eval", "--voc", tiny_voc, "--split", "val", "--mode", "toy", *options)
+    assert outcome.code == 0, outcome.err
+    assert asked == [expected] * 2
+
+
 # --- a writer: a line an image
 
 

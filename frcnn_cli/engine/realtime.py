@@ -55,8 +55,9 @@ class Level:
 
 LEVELS = (
     Level("fast", 320, 480, 1000, 300, 1.0, refine_flip=True),
-    Level("single", 400, 384, 1000, 100, 0.43),
-    Level("single", 400, 320, 500, 100, 0.40),
+    Level("fast", 320, 480, 1000, 300, 0.75),
+    Level("single", 320, 384, 1000, 100, 0.43),
+    Level("single", 320, 320, 500, 100, 0.40),
     Level("single", 200, 320, 300, 60, 0.22),
     Level("single", 200, 256, 300, 60, 0.19),
     Level("single", 150, 224, 200, 30, 0.14),
