@@ -16,7 +16,7 @@ ORIENTATIONS = 8
 # part to the other, and the one that gets nothing is in its lowest bin.
 _PROJECTIONS = ORIENTATIONS // 2
 _FLAT = TEXTURE_BINS  # the code of a projection too small for any but the lowest bin
-_RECENT = 1 << 12
+_RECENT = 1 << 12  # pairs that are remembered, so that few are written twice; 32 kB stay in the fastest cache
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def touching(labels: np.ndarray) -> np.ndarray:
     """The pairs of labels that meet in an 8-neighbourhood: int32 [E, 2], sorted, each pair once."""
     count = int(labels.max()) + 1
     pairs = np.empty(4 * labels.size, np.int64)
-    pairs = np.unique(pairs[: _meetings(labels, count, np.full(_RECENT, -1), pairs)])
+    pairs = np.unique(pairs[: _meetings(labels, count, np.full(_RECENT, -1, np.int64), pairs)])
     return np.stack((pairs // count, pairs % count), axis=1).astype(np.int32)
 
 

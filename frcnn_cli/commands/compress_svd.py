@@ -14,7 +14,7 @@ from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags
 from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.commands.options import SourceOptions, check_source, proposal_source
-from frcnn_cli.commands.photographs import evenly_spaced
+from frcnn_cli.commands.photographs import calibration_photographs
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import remove_leftovers, writing_alone
@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # the engine brings torch, which --help and a wrong call do n
     from frcnn_cli.data.samples import Dataset
     from frcnn_cli.engine.compression import Compression, LayerReport
     from frcnn_cli.engine.rank_search import Point
+
+CALIBRATION_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,12 @@ class CompressionOptions:
         "Cut the layers by what they answer in photographs such as the model will see: less is lost at a rank.",
         metavar="FOLDER",
     )
-    calibration_images: int = setting(
-        64, "How many of the photographs are looked at, evenly spaced.", metavar="N", least=1
+    calibration_images: int | None = setting(
+        None,
+        "How many of the photographs are looked at, evenly spaced.",
+        metavar="N",
+        least=1,
+        shown_default=str(CALIBRATION_IMAGES),
     )
     half: bool = setting(False, "Store float16: half the file, the same computation.")
     force: bool = setting(False, FORCE_HELP)
@@ -109,7 +115,7 @@ def compress_svd(
     pays off below u v / (u + v).
 
     --calibrate keeps the directions in which the layers' answers to photographs vary most, instead of the weights'
-    largest singular values: a rank then loses half as much, or a smaller one does.
+    largest singular values: smaller ranks then lose no more.
 
     --max-drop measures: heads of smaller and smaller ranks on the same proposals of the same images, all of them one
     after another, and keeps the smallest before the first that loses more.
@@ -122,7 +128,7 @@ def compress_svd(
     """
     _check(data, options, search)
     find_model(checkpoint)
-    photographs = evenly_spaced(options.calibrate, options.calibration_images)
+    photographs = calibration_photographs(options.calibrate, options.calibration_images, CALIBRATION_IMAGES)
     check_apart([output, search.plot], [checkpoint, search.proposals, *photographs])
     check_replaced([output, search.plot], options.force)
     source_options = SourceOptions(search.proposals)
@@ -137,6 +143,7 @@ def compress_svd(
         compression = Compression(load_checkpoint(checkpoint), photographs, progress_bar("calibrate"))
     except UsageError as error:
         raise UsageError(f"{checkpoint}: {error}") from error
+    compression.check(options.ranks)
     if search.max_drop is not None:
         dataset = data.load(search.split, compression.checkpoint.classes)
         ranks = _search(compression, dataset, source_options, search)

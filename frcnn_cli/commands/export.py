@@ -13,7 +13,7 @@ import numpy as np
 
 from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.fields import PATH, option_group
-from frcnn_cli.commands.photographs import evenly_spaced
+from frcnn_cli.commands.photographs import calibration_photographs
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.transforms import scale_image, scale_to
 from frcnn_cli.engine.detector import find_model
@@ -25,6 +25,8 @@ from frcnn_cli.settings import setting
 
 if TYPE_CHECKING:  # --help and a wrong call do not wait for torch
     from frcnn_cli.engine.checkpoint import Checkpoint
+
+CALIBRATION_IMAGES = 40
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,12 @@ class ExportOptions:
     calibrate: Path | None = setting(
         None, "Photographs such as the model will see; --int8 needs them.", metavar="FOLDER"
     )
-    calibration_images: int = setting(
-        40, "How many of the photographs are looked at, evenly spaced.", metavar="N", least=1
+    calibration_images: int | None = setting(
+        None,
+        "How many of the photographs are looked at, evenly spaced.",
+        metavar="N",
+        least=1,
+        shown_default=str(CALIBRATION_IMAGES),
     )
     calibration_rois: int = setting(300, "How many proposals of each are looked at.", metavar="N", least=1)
     force: bool = setting(False, FORCE_HELP)
@@ -66,7 +72,7 @@ def export(checkpoint: Path, output: Path, options: ExportOptions) -> None:
     """
     _check(output, options)
     find_model(checkpoint)
-    photographs = evenly_spaced(options.calibrate, options.calibration_images)
+    photographs = calibration_photographs(options.calibrate, options.calibration_images, CALIBRATION_IMAGES)
     check_writable(output)
     check_apart([output], [checkpoint, *photographs])
     check_replaced([output], options.force)

@@ -5,21 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from frcnn_cli.commands.console import err
-from frcnn_cli.data.images import find_images, left_out
+from frcnn_cli.data.images import evenly_spaced, find_images, left_out
+from frcnn_cli.errors import UsageError
 
 
-def evenly_spaced(folder: Path | None, count: int) -> list[Path]:
-    """At most so many of a folder's photographs, evenly spaced among all; none where there is no folder.
+def calibration_photographs(folder: Path | None, wanted: int | None, usual: int) -> list[Path]:
+    """Some of a folder's photographs; none where there is no folder. What cannot be opened of them is said.
 
-    What a folder has that cannot be opened is said.
+    Args:
+        folder: --calibrate.
+        wanted: --calibration-images, how many; None where nobody said it.
+        usual: how many there are then.
 
     Raises:
+        UsageError: a number of photographs, but no folder.
         DataError: there is no such folder, or no image in it.
     """
     if folder is None:
+        if wanted is not None:
+            raise UsageError(f"--calibration-images {wanted}: of which folder? give --calibrate too")
         return []
     paths = find_images([folder])
     for line in left_out([folder]):
         err.print(line)
-    count = min(count, len(paths))
-    return [paths[i * len(paths) // count] for i in range(count)]
+    return evenly_spaced(paths, usual if wanted is None else wanted)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from frcnn_cli.core.svd import Decomposition
 
+UNSEEN = 1e-6
+"""The variance that is expected where none was seen, as a share of the mean square of the responses."""
+
 
 class Responses:
     """The mean and the covariance of a layer's responses, gathered part by part in float64.
@@ -33,14 +36,27 @@ class Responses:
         self._sum += y.sum(0)
         self._products += y.T @ y
 
-    def decomposition(self) -> Decomposition:
+    def decomposition(self, weight: Tensor) -> Decomposition:
         """The directions, and the standard deviation along each.
 
+        Directions in which nothing was seen to vary, of which there are many where there were few responses, go by what
+        the weight alone says: it is given a small say, as if all inputs were alike.
+
+        Args:
+            weight: Tensor[u, v], of the layer.
+
         Raises:
-            ValueError: fewer than two responses.
+            ValueError: no response, or one that is not finite.
         """
-        if self.count < 2:
-            raise ValueError(f"{self.count} responses, at least 2 are needed")
+        if not self.count:
+            raise ValueError("no region of interest to look at")
         mean = self._sum / self.count
-        variances, directions = torch.linalg.eigh(self._products / self.count - torch.outer(mean, mean))
+        covariance = self._products / self.count - torch.outer(mean, mean)
+        if not covariance.isfinite().all():
+            raise ValueError("what the model answers is not finite")
+        w = weight.detach().double().cpu()
+        unseen = w @ w.T
+        square = self._products.trace() / self.count
+        covariance += UNSEEN * square / unseen.trace().clamp(min=1e-30) * unseen
+        variances, directions = torch.linalg.eigh(covariance)
         return Decomposition(directions.flip(1), variances.flip(0).clamp(min=0).sqrt(), mean)

@@ -67,10 +67,7 @@ def compress(layer: nn.Linear, rank: int, decomposition: Decomposition | None = 
         ValueError: the rank is out of range.
     """
     out_features, in_features = layer.weight.shape
-    if not 1 <= rank <= min(out_features, in_features):
-        raise ValueError(
-            f"rank must be 1 to {min(out_features, in_features)} for a {out_features} x {in_features} layer, got {rank}"
-        )
+    check_rank(rank, out_features, in_features)
     decomposition = decomposition or decompose(layer.weight)
     u, bias, centre = decomposition.u[:, :rank], layer.bias.double(), decomposition.centre
     if centre is not None:
@@ -81,6 +78,17 @@ def compress(layer: nn.Linear, rank: int, decomposition: Decomposition | None = 
         compressed.second.weight.copy_(u)
         compressed.second.bias.copy_(bias)
     return compressed
+
+
+def check_rank(rank: int, out_features: int, in_features: int) -> None:
+    """Refuse a rank that no layer of this shape has.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    most = min(out_features, in_features)
+    if not 1 <= rank <= most:
+        raise ValueError(f"rank must be 1 to {most} for a {out_features} x {in_features} layer, got {rank}")
 
 
 def energy(singular_values: Tensor) -> Tensor:

@@ -162,6 +162,12 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+def evenly_spaced(paths: Sequence[Path], count: int) -> list[Path]:
+    """At most so many of some paths, from the first on at even distances."""
+    count = min(count, len(paths))
+    return [paths[i * len(paths) // count] for i in range(count)]
+
+
 def left_out(paths: Sequence[str | Path], read: Collection[str] = ()) -> list[str]:
     """What `find_images` leaves out of folders although it looks like an image, one line a kind: the first, and why.
 

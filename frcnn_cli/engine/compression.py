@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from frcnn_cli.core.svd import Decomposition, LowRankLinear, compress, decompose, energy, rank_for_energy
+from frcnn_cli.core.svd import Decomposition, check_rank, compress, decompose, energy, rank_for_energy
 from frcnn_cli.engine.checkpoint import Checkpoint
 from frcnn_cli.engine.detectors import DETECTORS
 from frcnn_cli.engine.responses import responses_to
@@ -69,7 +69,7 @@ class Compression:
         """Of each layer's weight, or of its responses.
 
         Raises:
-            DataError: a photograph cannot be read, or none has a proposal.
+            DataError: see `responses_to`.
         """
         if self.photographs:
             return responses_to(self.photographs, self.checkpoint, tuple(self.weights), self._track)
@@ -80,12 +80,37 @@ class Compression:
         return {name: rank_for_energy(part.s, fraction) for name, part in self.decompositions.items()}
 
     def apply(self, ranks: Mapping[str, int]) -> Checkpoint:
-        """The checkpoint with layers of these ranks.
+        """The checkpoint with two layers in the place of each.
+
+        Args:
+            ranks: names of layers, such as ``fc6``, to the rank t of each.
+
+        Raises:
+            UsageError: a layer is compressed already, or a rank is out of range.
+            DataError: see `decompositions`.
+        """
+        self.check(ranks)
+        model = self.checkpoint.build()
+        for name, rank in ranks.items():
+            setattr(model.head, name, compress(getattr(model.head, name), rank, self.decompositions[name]))
+        changed = {f"{name}_rank": rank for name, rank in ranks.items()}
+        architecture = replace(self.checkpoint.architecture, **changed)
+        return replace(self.checkpoint, architecture=architecture, state=model.state_dict())
+
+    def check(self, ranks: Mapping[str, int]) -> None:
+        """Refuse ranks that cannot be, before anything takes time.
 
         Raises:
             UsageError: a layer is compressed already, or a rank is out of range.
         """
-        return compress_checkpoint(self.checkpoint, ranks, self.decompositions)
+        for name, rank in ranks.items():
+            if name not in self.weights:
+                before = getattr(self.checkpoint.architecture, f"{name}_rank")
+                raise UsageError(f"{name} is compressed already (rank {before})")
+            try:
+                check_rank(rank, *self.weights[name].shape)
+            except ValueError as error:
+                raise UsageError(f"--{name}: {error}") from error
 
     def report(self, ranks: Mapping[str, int]) -> list[LayerReport]:
         """What these ranks leave of each layer."""
@@ -95,31 +120,3 @@ class Compression:
         kept = 1.0 if rank is None else float(energy(self.decompositions[name].s)[rank - 1])
         u, v = self.weights[name].shape
         return LayerReport(name, (u, v), rank, kept)
-
-
-def compress_checkpoint(
-    checkpoint: Checkpoint, ranks: Mapping[str, int], decompositions: Mapping[str, Decomposition] | None = None
-) -> Checkpoint:
-    """Replace fully connected layers by two each.
-
-    Args:
-        checkpoint: an uncompressed one.
-        ranks: names of layers, such as ``fc6``, to the rank t of each.
-        decompositions: along which these layers are cut; those of their weights where there is none.
-
-    Raises:
-        UsageError: a layer is compressed already, or a rank is out of range.
-    """
-    model = checkpoint.build()
-    changed: dict[str, int] = {}
-    for name, rank in ranks.items():
-        layer = getattr(model.head, name)
-        if isinstance(layer, LowRankLinear):
-            raise UsageError(f"{name} is compressed already (rank {layer.first.out_features})")
-        try:
-            setattr(model.head, name, compress(layer, rank, (decompositions or {}).get(name)))
-        except ValueError as error:
-            raise UsageError(f"--{name}: {error}") from error
-        changed[f"{name}_rank"] = rank
-    architecture = replace(checkpoint.architecture, **changed)
-    return replace(checkpoint, architecture=architecture, state=model.state_dict())

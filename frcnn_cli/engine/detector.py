@@ -188,10 +188,10 @@ def detect_image(
     Raises:
         DataError: the source has no proposals that fit the image.
     """
-    if source is None and detector.engine.needs_proposals:
-        source = SearchSource()
-    engine, height, width = detector.engine, *image.shape[:2]
     config = config or DetectionConfig()
+    if source is None and detector.engine.needs_proposals:
+        source = SearchSource(DetectionSearch(max_proposals=config.max_proposals))
+    engine, height, width = detector.engine, *image.shape[:2]
     start = time.perf_counter()
     try:
         found, proposing = _detect(engine, image, image_id, source, config)

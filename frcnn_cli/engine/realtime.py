@@ -50,7 +50,8 @@ class Level:
         return replace(config, short_side=self.short_side, refine=self.refine, refine_flip=self.refine_flip)
 
     def __str__(self) -> str:
-        return f"mode {self.mode}, short side {self.short_side}, {self.proposals} proposals"
+        mirrored = ", mirrored" if self.refine_flip else ""
+        return f"mode {self.mode}, short side {self.short_side}, {self.proposals} proposals{mirrored}"
 
 
 LEVELS = (
@@ -90,7 +91,7 @@ class Pace:
     def __init__(self, fps: float, levels: tuple[Level, ...] = LEVELS) -> None:
         self.budget = 1 / fps
         self.levels = levels
-        self.number = len(levels) // 2
+        self.number = (len(levels) + 1) // 2
         self._frames = -1
         self._detection = self._rest = 0.0
         self._came_up = False

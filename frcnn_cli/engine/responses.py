@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from frcnn_cli.core.responses import Responses
 from frcnn_cli.core.svd import Decomposition
 from frcnn_cli.engine.checkpoint import Checkpoint
-from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector, detect_file
 from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
 from frcnn_cli.errors import DataError
 from frcnn_cli.progress import Track, silent
 
-ROIS = 300
-"""That are counted of each look at a photograph, evenly spaced among all."""
+LOOK = DetectionConfig(max_proposals=300, refine=300, refine_flip=False)
+"""At the likeliest regions as the search proposes them, and where the first look moved them."""
 
 
 def responses_to(
@@ -31,23 +32,24 @@ def responses_to(
         track: progress over the photographs.
 
     Raises:
-        DataError: a photograph cannot be read, or there is no region of interest in any.
+        DataError: a photograph cannot be read, there is no region of interest in any, or an answer is not finite.
     """
     engine = TorchEngine.of(checkpoint)
     detector = Detector(engine)
-    found = {name: Responses(getattr(engine.model.head, name).out_features) for name in layers}
+    parts = {name: getattr(engine.model.head, name) for name in layers}
+    found = {name: Responses(layer.out_features) for name, layer in parts.items()}
     for name, responses in found.items():
-        getattr(engine.model.head, name).register_forward_hook(_counting(responses))
+        parts[name].register_forward_hook(_counting(responses))
     for path in track(photographs):
-        detector.detect(path)
+        detect_file(detector, path, path.stem, config=LOOK)
     try:
-        return {name: responses.decomposition() for name, responses in found.items()}
+        return {name: responses.decomposition(parts[name].weight) for name, responses in found.items()}
     except ValueError as error:
-        raise DataError(f"{photographs[0]} and {len(photographs) - 1} others: {error}") from error
+        raise DataError(f"{photographs[0].parent}: {error}") from error
 
 
 def _counting(responses: Responses) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        responses.add(output[:: -(-len(output) // ROIS) or 1])
+        responses.add(output)
 
     return count

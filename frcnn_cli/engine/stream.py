@@ -18,7 +18,7 @@ from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import Detector, detect_image
 from frcnn_cli.engine.runtimes import EarlyEngine
 from frcnn_cli.engine.sources import ProposalSource
-from frcnn_cli.engine.sources.search import SearchSource
+from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource
 from frcnn_cli.engine.stopwatch import DECODING, PartTimes
 from frcnn_cli.errors import DataError
 
@@ -63,7 +63,8 @@ def detect_files(
     Yields:
         One an image. Of several that are looked at together, the seconds of each are its share of the time.
     """
-    source = SearchSource() if source is None else source
+    config = config or DetectionConfig()
+    source = source or SearchSource(DetectionSearch(max_proposals=config.max_proposals))
     at_once = detector.engine.at_once if isinstance(detector.engine, EarlyEngine) else 1
     at_once = min(at_once, max(len(items), 1))
     if at_once > 1:

@@ -167,6 +167,28 @@ def test_energy_of_responses(run_frcnn, tiny_checkpoint, tmp_path, seen):
     assert all(few < many for few, many in zip(ranks["responses"], ranks["weights"], strict=True))
 
 
+def test_one_layer_is_compressed_already(run_frcnn, tiny_checkpoint, tmp_path, seen):
+    once, twice = tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
+    assert run_frcnn("compress-svd", tiny_checkpoint, "-o", once, "--fc6", 8).code == 0
+    outcome = run_frcnn("compress-svd", once, "-o", twice, "--fc7", 4, "--calibrate", seen)
+    assert outcome.code == 0, outcome.err
+    architecture = load_checkpoint(twice).architecture
+    assert (architecture.fc6_rank, architecture.fc7_rank) == (8, 4)
+
+
+def test_wrong_calls_are_told_before_a_photograph_is_looked_at(run_frcnn, tiny_checkpoint, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.jpg").write_bytes(b"no photograph")
+    call = ("compress-svd", tiny_checkpoint, "-o", tmp_path / "no.safetensors")
+    for options, fault in (
+        (("--calibrate", tmp_path / "broken", "--fc7", 99), "--fc7: rank must be 1 to 32"),
+        (("--calibration-images", 5, "--fc7", 4), "--calibration-images 5: of which folder? give --calibrate too"),
+    ):
+        outcome = run_frcnn(*call, *options)
+        assert outcome.code == 2
+        assert outcome.err.startswith(f"frcnn: {fault}")
+
+
 def test_photographs_that_are_none(run_frcnn, tiny_checkpoint, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -44,6 +44,17 @@ def test_the_curve_says_what_eval_says(run_frcnn, call, tiny_checkpoint, tmp_pat
         assert image.format == "PNG"
 
 
+def test_a_curve_of_responses(run_frcnn, call, tiny_voc, tmp_path):
+    compress, evaluate = call
+    small = tmp_path / "small.safetensors"
+    outcome = run_frcnn(*compress, "-o", small, "--max-drop", 100, "--calibrate", tiny_voc / "JPEGImages")
+    assert outcome.code == 0, outcome.err
+    rows = curve(outcome.out)
+    assert len(rows) >= 4
+    measured = json.loads(run_frcnn(*evaluate, "--weights", small).out)["mAP"]
+    assert float(rows[-1][4]) == pytest.approx(100 * measured, abs=0.02)
+
+
 def test_nothing_is_written_where_every_rank_loses_too_much(run_frcnn, call, tmp_path):
     compress, _ = call
     outcome = run_frcnn(*compress, "-o", tmp_path / "small.safetensors", "--max-drop", 0)

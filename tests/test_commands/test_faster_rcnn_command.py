@@ -79,8 +79,11 @@ def test_it_is_measured_and_looked_with_and_compressed(run_frcnn, learned, tiny_
     assert figures["seconds_per_image"]["proposals"] is None
     small = tmp_path / "small.safetensors"
     assert run_frcnn("compress-svd", learned, "-o", small, "--fc6", 8, "--fc7", 4).code == 0
+    cut = tmp_path / "cut.safetensors"
+    by = ("--calibrate", tiny_voc / "JPEGImages")
+    assert run_frcnn("compress-svd", learned, "-o", cut, "--fc6", 8, "--fc7", 4, *by).code == 0
     image = tiny_voc / "JPEGImages" / "kitten.jpg"
-    for weights in (learned, small):
+    for weights in (learned, small, cut):
         outcome = run_frcnn("detect", image, "--weights", weights, "--score", 0.01, "--json")
         assert outcome.code == 0, outcome.err
         (found,) = json.loads(outcome.out)

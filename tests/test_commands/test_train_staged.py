@@ -94,9 +94,11 @@ def test_a_finished_run_has_nothing_to_do_again(run, run_frcnn):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def test_its_checkpoint_is_compressed_and_detects(learnt, tiny_voc, tmp_path, run_frcnn, proposals):
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_its_checkpoint_is_compressed_and_detects(learnt, tiny_voc, tmp_path, run_frcnn, proposals, calibrated):
     small = tmp_path / "small.safetensors"
-    outcome = run_frcnn("compress-svd", learnt / "model.safetensors", "-o", small, "--fc6", 60, "--fc7", 60)
+    by = ("--calibrate", tiny_voc / "JPEGImages", "--calibration-images", 3) if calibrated else ()
+    outcome = run_frcnn("compress-svd", learnt / "model.safetensors", "-o", small, "--fc6", 60, "--fc7", 60, *by)
     assert outcome.code == 0, outcome.err
     assert load_checkpoint(small).kind == learnt.name
     image = tiny_voc / "JPEGImages" / "cow.jpg"

@@ -49,7 +49,7 @@ def test_what_is_lost_is_what_scikit_learn_s_components_leave_out(units, feature
         answers = layer(inputs).double().numpy()
     oracle = PCA(rank, svd_solver="full").fit(answers)
     rest = answers - oracle.inverse_transform(oracle.transform(answers))
-    found = gathered(layer, inputs, parts).decomposition()
+    found = gathered(layer, inputs, parts).decomposition(layer.weight)
     smallest = np.square(rest).sum(1).mean()
     scale = np.square(answers).sum(1).mean()
     assert lost(layer, compress(layer, rank, found), inputs) == pytest.approx(smallest, rel=1e-3, abs=1e-6 * scale)
@@ -60,7 +60,7 @@ def test_what_is_lost_is_what_scikit_learn_s_components_leave_out(units, feature
 @pytest.mark.parametrize("rank", [1, 2, 4, 7])
 def test_less_is_lost_than_by_the_weight_s_singular_values(rank):
     layer, inputs = random_layer(10, 20, 0), uneven_inputs(500, 20, 1)
-    by_responses = compress(layer, rank, gathered(layer, inputs).decomposition())
+    by_responses = compress(layer, rank, gathered(layer, inputs).decomposition(layer.weight))
     assert lost(layer, by_responses, inputs) < 0.7 * lost(layer, compress(layer, rank), inputs)
     unseen = uneven_inputs(2500, 20, 1)[500:]
     assert lost(layer, by_responses, unseen) < 0.8 * lost(layer, compress(layer, rank), unseen)
@@ -71,13 +71,35 @@ def test_inputs_of_few_directions_lose_nothing_at_their_number():
     torch.manual_seed(0)
     layer, directions = nn.Linear(30, 12), torch.randn(3, 30)
     inputs = torch.randn(100, 3) @ directions + torch.randn(30)
-    found = gathered(layer, inputs).decomposition()
+    found = gathered(layer, inputs).decomposition(layer.weight)
     assert lost(layer, compress(layer, 3, found), inputs) < 1e-8
     assert lost(layer, compress(layer, 2, found), inputs) > 1e-3
     assert lost(layer, compress(layer, 3), inputs) > 1e-3
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_too_few_responses(count):
-    with pytest.raises(ValueError, match=f"^{count} responses, at least 2"):
-        gathered(random_layer(3, 4, 0), torch.randn(count, 4), 1).decomposition()
+def test_directions_that_nothing_was_seen_of_go_by_the_weight():
+    """Of one answer, or of equal ones, nothing is known: the layer is cut as the paper cuts it."""
+    layer, inputs = random_layer(10, 20, 0), uneven_inputs(1, 20, 1).expand(5, 20)
+    others = torch.randn(400, 20)
+    for rank in (1, 4, 9):
+        by_weight = compress(layer, rank)
+        for count in (1, 5):
+            smaller = compress(layer, rank, gathered(layer, inputs[:count], 1).decomposition(layer.weight))
+            with torch.no_grad():
+                moved = smaller(others) - smaller(inputs[:1])
+                expected = by_weight(others) - by_weight(inputs[:1])
+            torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_no_answers():
+    layer = random_layer(3, 4, 0)
+    with pytest.raises(ValueError, match="no region of interest"):
+        Responses(3).decomposition(layer.weight)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_answers_that_are_not_finite(value):
+    layer, responses = random_layer(3, 4, 0), Responses(3)
+    responses.add(torch.tensor([[1.0, value, 0.0], [0.0, 1.0, 2.0]]))
+    with pytest.raises(ValueError, match="not finite"):
+        responses.decomposition(layer.weight)

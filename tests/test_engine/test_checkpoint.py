@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from frcnn_cli.core.backbones import NORMALISATIONS
 from frcnn_cli.core.model import Architecture, FastRCNN
 from frcnn_cli.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from frcnn_cli.engine.compression import compress_checkpoint
+from frcnn_cli.engine.compression import Compression
 from frcnn_cli.engine.detector import Detector
 from frcnn_cli.errors import UsageError
 
@@ -80,7 +80,7 @@ def test_models_of_one_architecture_are_apart(checkpoint, tmp_path):
 
 @pytest.mark.parametrize("ranks", [{"fc6": 5}, {"fc7": 3}, {"fc6": 4, "fc7": 16}])
 def test_compressed_checkpoints_are_checkpoints(checkpoint, tmp_path, ranks):
-    compressed = compress_checkpoint(checkpoint, ranks)
+    compressed = Compression(checkpoint).apply(ranks)
     save_checkpoint(tmp_path / "a.safetensors", compressed)
     back = load_checkpoint(tmp_path / "a.safetensors")
     model = back.build()
@@ -96,13 +96,13 @@ def test_compressed_checkpoints_are_checkpoints(checkpoint, tmp_path, ranks):
 
 
 def test_compressing_twice_and_wrong_ranks(checkpoint):
-    once = compress_checkpoint(checkpoint, {"fc6": 4})
+    once = Compression(checkpoint).apply({"fc6": 4})
     with pytest.raises(UsageError, match=r"fc6 is compressed already \(rank 4\)"):
-        compress_checkpoint(once, {"fc6": 2})
-    assert compress_checkpoint(once, {"fc7": 2}).architecture.fc6_rank == 4
+        Compression(once).apply({"fc6": 2})
+    assert Compression(once).apply({"fc7": 2}).architecture.fc6_rank == 4
     for rank in (0, 17):
         with pytest.raises(UsageError, match="--fc7: rank must be 1 to 16"):
-            compress_checkpoint(checkpoint, {"fc7": rank})
+            Compression(checkpoint).apply({"fc7": rank})
 
 
 def write_about(path: Path, checkpoint: Checkpoint, **changes) -> None:

@@ -29,6 +29,7 @@ from frcnn_cli.engine.export.metadata import FEATURES, IMAGE, KEY, digest
 from frcnn_cli.engine.runtimes import numpy_boxes
 from frcnn_cli.engine.runtimes.numpy_selection import select_detections
 from frcnn_cli.engine.runtimes.onnx_engine import OnnxEngine
+from frcnn_cli.engine.runtimes.onnx_model import OnnxModel
 from frcnn_cli.engine.runtimes.torch_engine import TorchEngine
 from frcnn_cli.engine.stream import detect_files
 from frcnn_cli.errors import UsageError
@@ -366,3 +367,20 @@ def test_detect_imports_neither_torch_nor_torchvision_nor_timm(run_process, phot
     lines = outcome.out.splitlines()
     assert lines[-2:] == ["0", "[]"], outcome.err
     assert {found["class"] for found in json.loads(lines[0])["detections"]} >= {"bicycle", "dog"}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 6])
+def test_any_number_of_threads_finds_the_same(exported, photographs, threads):
+    """And what is ready before the first image is all that an image needs."""
+    engine = OnnxEngine(OnnxModel(exported.with_suffix(".onnx")), threads)
+    engine.warm_up()
+    ready = set(engine.model._backbone._made)
+    image = load_image(photographs / "JPEGImages" / "dog_bicycle.jpg")
+    proposals = selective_search(image, "single", 50)
+    config = DetectionConfig(score_threshold=0.0, refine=20)
+    found = engine.look(image, config).detect(proposals)
+    expected = Detector.load(exported, runtime="torch").engine.detect(image, proposals, config)
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-3)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.5)
+    assert set(engine.model._backbone._made) == ready

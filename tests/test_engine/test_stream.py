@@ -12,7 +12,9 @@ import pytest
 from frcnn_cli.data.detections import Detections
 from frcnn_cli.data.items import ImageFile
 from frcnn_cli.engine.compiling import warm_up, watched
-from frcnn_cli.engine.detector import Detector
+from frcnn_cli.engine.detection_config import DetectionConfig
+from frcnn_cli.engine.detector import Detector, detect_image
+from frcnn_cli.engine.sources import SEARCHES
 from frcnn_cli.engine.stream import detect_files
 
 
@@ -70,6 +72,23 @@ def test_order_and_faults(engine, items):
         if i != 3:
             assert each.result.width == each.image.shape[1] == each.result.detections.boxes[0, 2] == 20 + i
             assert each.result.seconds.proposals > 0
+
+
+@pytest.mark.parametrize("engine", [Plain, Early])
+@pytest.mark.parametrize("most", [50, 1500])
+def test_a_search_of_its_own_makes_as_many_as_are_looked_at(engine, items, most, monkeypatch):
+    asked = []
+
+    def search(image: np.ndarray, max_proposals: int, seed: int, **how: int | None) -> np.ndarray:
+        asked.append(max_proposals)
+        return np.array([[0, 0, 5, 5]], np.float32)
+
+    search.version, search.sizes = 1, True
+    monkeypatch.setitem(SEARCHES, "fast", search)
+    config = DetectionConfig(max_proposals=most)
+    list(detect_files(Detector(engine()), items[:3], config=config))
+    detect_image(Detector(engine()), np.zeros((20, 20, 3), np.uint8), Path("x.png"), "x", config=config)
+    assert asked == [most] * 4
 
 
 @pytest.mark.parametrize("engine", [Plain, Early])

@@ -9,7 +9,7 @@ import sys
 KERNEL = """
 import numpy as np
 from proposals.features import _meetings
-pairs, recent = np.empty(16, np.int64), np.full(4096, -1)
+pairs, recent = np.empty(16, np.int64), np.full(4096, -1, np.int64)
 print(pairs[: _meetings(np.array([[0, 1], [1, 1]], np.int32), 2, recent, pairs)].tolist())
 """
 NOWHERE_TO_CACHE = """

@@ -98,8 +98,9 @@ def compare(
             checkpoint = load_checkpoint(folder / MODEL_FILE)
             stages = {name: {"seconds": s["seconds"], "cpu": s["cpu"]} for name, s in log.stages.items()}
             size = log.stages.get("features", {}).get("bytes", 0)
+            whole = test(checkpoint)
             svd = None if contestant.name == RCNN_NAME else test(compressed(checkpoint))
-            file.add(Figures(contestant.name, stages, size, test(checkpoint), svd))
+            file.add(Figures(contestant.name, stages, size, whole, svd))
         if not file.is_complete(contestant.name):
             cut = compressed(load_checkpoint(folder / MODEL_FILE), learning.dataset)
             file.add(replace(file.figures[contestant.name], responses=test(cut)))

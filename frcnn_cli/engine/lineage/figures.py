@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frcnn_cli.engine.run_files import MODEL_FILE
 from frcnn_cli.engine.staged.log import check_amounts
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import atomic_write, read_text, reason
@@ -104,7 +105,7 @@ class FigureFile:
         try:
             for entry in _read(self.folder / FIGURES_FILE) or ():
                 test, svd, responses = entry.pop("test"), entry.pop("svd"), entry.pop("responses", None)
-                smaller = [Trial(**trial) if trial else None for trial in (svd, responses)]
+                smaller = [None if trial is None else Trial(**trial) for trial in (svd, responses)]
                 found = Figures(**entry, test=Trial(**test), svd=smaller[0], responses=smaller[1])
                 _check(found)
                 self.figures[found.detector] = found
@@ -114,8 +115,10 @@ class FigureFile:
             ) from error
 
     def is_complete(self, detector: str) -> bool:
-        """Whether all of a detector is measured."""
-        return detector in self.figures and self.figures[detector].complete
+        """Whether all of a detector is measured, or what is left cannot be, as its model is not there any more."""
+        if detector not in self.figures:
+            return False
+        return self.figures[detector].complete or not (self.folder / detector / MODEL_FILE).is_file()
 
     def begin(self) -> None:
         """Write down the settings."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from frcnn_cli.data.images import evenly_spaced
 from frcnn_cli.data.proposals import Proposals
 from frcnn_cli.data.samples import Dataset, ImageRecord
 from frcnn_cli.engine.checkpoint import Checkpoint
@@ -54,6 +55,7 @@ def compressed(checkpoint: Checkpoint, seen: Dataset | None = None) -> Checkpoin
         checkpoint: to compress.
         seen: the images that it learned from, to cut the layers by their responses to; None for the paper's way.
     """
-    compression = Compression(checkpoint, [record.path for record in seen.records[:SEEN]] if seen else ())
+    paths = [record.path for record in seen.records] if seen else []
+    compression = Compression(checkpoint, evenly_spaced(paths, SEEN))
     ranks = {name: max(compression.weights[name].shape[0] // part, 1) for name, part in PARTS}
     return compression.apply(ranks)

@@ -86,7 +86,7 @@ class OnnxEngine:
 
 
 def _half(threads: int) -> int:
-    """Half of these threads: what looks at an image while it is searched, or at one of its two sides."""
+    """Half of these threads: what looks at an image while it is searched."""
     return max(threads // 2, 1)
 
 
@@ -139,13 +139,13 @@ class Look:
         return self._views[level]
 
     def _both_sides(self, scaled: np.ndarray, threads: int) -> list[np.ndarray]:
-        """Features of an image and of its mirror image. Two threads look at one each, even if there is a core for one
-        only beside the search: what ends first leaves its core to the others."""
-        if self.threads == 1:
-            return [self.model.features(side, 1) for side in (scaled, mirror(scaled))]
+        """Features of an image and of its mirror image. Where one thread is to look at both while the image is
+        searched, there are two, one for each side: what ends first leaves its core to the others."""
+        if threads > 1 or self.threads == 1:
+            return [self.model.features(side, threads) for side in (scaled, mirror(scaled))]
         with ThreadPoolExecutor(1) as pool:
-            other = pool.submit(lambda: self.model.features(mirror(scaled), _half(threads)))
-            return [self.model.features(scaled, _half(threads)), other.result()]
+            other = pool.submit(lambda: self.model.features(mirror(scaled), 1))
+            return [self.model.features(scaled, 1), other.result()]
 
     def _score_at(self, level: int, boxes: np.ndarray) -> Scored:
         """Boxes, probabilities and deltas at one size of the image."""

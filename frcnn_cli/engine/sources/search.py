@@ -83,7 +83,7 @@ class DetectionSearch(ProposalConfig):
     """How an image is searched that objects are detected in at once.
 
     Of the first 1,000 proposals, those of a smaller image cover as many objects as those of one at the size of
-    `ProposalConfig`, in two thirds of the time (`scripts/bench_search_size.py`).
+    `ProposalConfig`, in 0.6 of the time (`scripts/bench_search_size.py`).
     """
 
     max_proposals: int = DetectionConfig.max_proposals
