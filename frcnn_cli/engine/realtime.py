@@ -91,7 +91,7 @@ class Pace:
     def __init__(self, fps: float, levels: tuple[Level, ...] = LEVELS) -> None:
         self.budget = 1 / fps
         self.levels = levels
-        self.number = (len(levels) + 1) // 2
+        self.number = min((len(levels) + 1) // 2, len(levels) - 1)  # a film is not to begin by lagging
         self._frames = -1
         self._detection = self._rest = 0.0
         self._came_up = False
