@@ -32,7 +32,7 @@ from frcnn_cli.core.svd import LowRankLinear
 from frcnn_cli.data.images import find_images, load_image
 from frcnn_cli.data.transforms import scale_image, scale_to
 from frcnn_cli.engine.detector import Detector
-from proposals import selective_search
+from frcnn_cli.engine.sources.search import SearchSource
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,7 +52,7 @@ def main(weights: Path | None, images: Path, repeats: int, json_file: Path | Non
         image = load_image(path)
         for name, seconds in time_image(detector, image, repeats).items():
             measured.setdefault(name, []).append(seconds)
-        boxes += len(selective_search(image))
+        boxes += len(SearchSource().boxes(image))
     means = {name: statistics.mean(seconds) for name, seconds in measured.items()}
     count = len(measured["proposals"])
     print_table(means, count, boxes / count)
@@ -65,10 +65,10 @@ def main(weights: Path | None, images: Path, repeats: int, json_file: Path | Non
 @torch.inference_mode()
 def time_image(detector: Detector, image, repeats: int) -> dict[str, float]:
     """Median seconds of each part, and of what it is compared with, on one image."""
-    engine = detector.engine
+    engine, search = detector.engine, SearchSource()
     model = engine.model
     height, width = image.shape[:2]
-    proposals = torch.from_numpy(selective_search(image))
+    proposals = torch.from_numpy(search.boxes(image))
     scaled, ratio = scale_image(image, scale_to(width, height, engine.short_side, engine.long_side))
     ratio = torch.from_numpy(ratio)
     tensor = engine.normalisation(torch.from_numpy(scaled).permute(2, 0, 1))[None]
@@ -79,7 +79,7 @@ def time_image(detector: Detector, image, repeats: int) -> dict[str, float]:
     probabilities, deltas = model.score(tensor[0], proposals * ratio)
     size = model.architecture.roi_size
     parts: dict[str, Callable[[], object]] = {
-        "proposals": lambda: selective_search(image),
+        "proposals": lambda: search.boxes(image),
         "backbone": lambda: model.backbone(tensor),
         "RoI pooling": lambda: roi_pool(features, rois, size, 1 / model.backbone.stride),
         "RoI pooling, torchvision": lambda: torchvision.ops.roi_pool(features, rois, size, 1 / model.backbone.stride),
