@@ -115,7 +115,7 @@ def compress_svd(
     pays off below u v / (u + v).
 
     --calibrate keeps the directions in which the layers' answers to photographs vary most, instead of the weights'
-    largest singular values: smaller ranks then lose no more.
+    largest singular values. Less is lost, far less of layers that were trained for a short time only.
 
     --max-drop measures: heads of smaller and smaller ranks on the same proposals of the same images, all of them one
     after another, and keeps the smallest before the first that loses more.

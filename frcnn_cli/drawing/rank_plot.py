@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from frcnn_cli.drawing.plot_text import set_title
 from frcnn_cli.files import atomic_write
@@ -47,6 +48,9 @@ def plot_ranks(points: Sequence[Point], chosen: Point | None, title: str, path: 
     precision.legend(frameon=False, loc="lower right")
     seconds.set_ylim(bottom=0)
     seconds.set_xscale("log")
+    seconds.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    seconds.xaxis.set_major_formatter("{x:g}")
+    seconds.xaxis.set_minor_formatter(NullFormatter())
     seconds.set_xlabel("parameters of fc6 and fc7 (millions)")
     figure.align_ylabels()
     with atomic_write(path) as temporary:
