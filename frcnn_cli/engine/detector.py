@@ -41,10 +41,10 @@ class Detector:
     Examples:
         >>> from frcnn_cli import Detector
         >>> detector = Detector.load()  # the model that comes with the package
-        >>> found = detector.detect("tests/data/JPEGImages/dog_bicycle.jpg", score=0.9)
+        >>> found = detector.detect("tests/data/JPEGImages/dog_bicycle.jpg", score=0.8)
         >>> found.names
         ('car', 'dog', 'bicycle')
-        >>> found.boxes.shape, found.boxes.dtype, bool((found.scores >= 0.9).all())
+        >>> found.boxes.shape, found.boxes.dtype, bool((found.scores >= 0.8).all())
         ((3, 4), dtype('float32'), True)
     """
 
