@@ -81,7 +81,11 @@ def _of_torchvision(model: torch.nn.Module) -> Callable[[np.ndarray], object]:
 
 
 def time_side_by_side(paths: list[Path], repeats: int) -> dict[str, Taken]:
-    """Each contender's median of an image, in turn (A B C A B C ...), meant over the images."""
+    """Each contender's median of an image, in turn (A B C A B C ...), meant over the images.
+
+    A contender's turn is two detections, of which the second is timed: threads of the one before it still wait for work
+    in the first, which takes a core from it (it differs by a sixth, depending on who came before).
+    """
     runs = contenders()
     taken: dict[str, list[Taken]] = {name: [] for name in runs}
     for path in paths:
@@ -89,6 +93,7 @@ def time_side_by_side(paths: list[Path], repeats: int) -> dict[str, Taken]:
         rounds: dict[str, list[Taken]] = {name: [] for name in runs}
         for repeat in range(repeats + 1):
             for name, run in runs.items():
+                run(image)
                 one = _timed(run, image)
                 if repeat:  # the first round compiles and warms up
                     rounds[name].append(one)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,16 +211,15 @@ def _detect(
     """Detections, and the seconds that making the proposals took; None where none were made."""
     if not engine.needs_proposals:
         return engine.detect(image, None, config), None
+    early = isinstance(engine, EarlyEngine) and engine.at_once > 1 and source.made
+    look = engine.look(image, config) if early else None
+    if early and look.lasting and isinstance(source, SearchSource):
+        source = source.sharing(2)
     start = time.perf_counter()
-    if isinstance(engine, EarlyEngine) and engine.at_once > 1 and source.made:
-        with ThreadPoolExecutor(1) as pool:
-            looking = pool.submit(engine.look, image, config)
-            boxes = source.boxes(image, image_id)[: config.max_proposals]
-            seconds = time.perf_counter() - start
-            return looking.result().detect(boxes), seconds
     boxes = source.boxes(image, image_id)[: config.max_proposals]
     seconds = time.perf_counter() - start
-    return engine.detect(image, boxes, config), seconds if source.made else None
+    found = look.detect(boxes) if early else engine.detect(image, boxes, config)
+    return found, seconds if source.made else None
 
 
 def _changed(config: DetectionConfig, options: dict[str, Any]) -> DetectionConfig:

@@ -48,6 +48,7 @@ class Early(Plain):
 class EarlyLook:
     engine: Early
     image: np.ndarray
+    lasting: bool = True
 
     def detect(self, proposals: np.ndarray) -> Detections:
         assert len(proposals) > 0

@@ -54,7 +54,7 @@ class EarlyEngine(Engine, Protocol):
         """The same engine for one of so many images that are looked at together: it uses its share of the cores."""
 
     def look(self, image: np.ndarray, config: DetectionConfig) -> Look:
-        """Compute what needs no proposals.
+        """Begin to compute what needs no proposals, in threads of its own.
 
         Args:
             image: uint8 RGB [H, W, 3].
@@ -63,7 +63,14 @@ class EarlyEngine(Engine, Protocol):
 
 
 class Look(Protocol):
-    """An image that was looked at."""
+    """An image that is looked at.
+
+    Attributes:
+        lasting: whether that takes about as long as a search of the image: then each is to have half of the cores, as
+            threads that share a core hold one another up.
+    """
+
+    lasting: bool
 
     def detect(self, proposals: np.ndarray) -> Detections:
         """See `Engine.detect`."""

@@ -5,7 +5,8 @@ Looks, scores and selection are those of the torch engine (`engine.detectors.fas
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -90,6 +91,21 @@ def _half(threads: int) -> int:
     return max(threads // 2, 1)
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """One size of an image while it is looked at.
+
+    Attributes:
+        sides: the image, and its mirror image if wanted, each with its features to come.
+        ratio: what boxes are multiplied with.
+        threads: that look at a side.
+    """
+
+    sides: list[tuple[np.ndarray, Future[np.ndarray]]]
+    ratio: np.ndarray
+    threads: int
+
+
 class Look:
     """An image as the network sees it: at one size, or at several, and in the mirror if wanted.
 
@@ -107,13 +123,15 @@ class Look:
         short_sides = sorted(config.short_sides or (about.short_side,))
         long_side = config.long_side or round(about.long_side * short_sides[-1] / about.short_side)
         self.factors = [scale_to(width, height, short_side, long_side) for short_side in short_sides]
+        self.lasting = len(self.factors) == 1 and self._mirrored()
+        self._begun: dict[int, _Begun] = {}
         self._views: dict[int, tuple[list[np.ndarray], np.ndarray, int]] = {}
 
     def begin(self) -> Look:
-        """Compute the features of an image that is looked at in one size, while it is searched; which of several are
-        needed, boxes tell."""
+        """Begin to compute the features of an image that is looked at in one size; which of several are needed, boxes
+        tell."""
         if len(self.factors) == 1:
-            self._view(0, _half(self.threads))
+            self._begin(0, _half(self.threads))
         return self
 
     def detect(self, proposals: np.ndarray) -> Detections:
@@ -127,25 +145,32 @@ class Look:
         with self.model.times.part(SELECTION):
             return select_detections(scored, (width, height), self.config)
 
-    def _view(self, level: int, threads: int) -> tuple[list[np.ndarray], np.ndarray, int]:
+    def _mirrored(self) -> bool:
+        """Whether the mirrored image is looked at too."""
+        return self.config.flip or bool(self.config.refine and self.config.refine_flip)
+
+    def _view(self, level: int) -> tuple[list[np.ndarray], np.ndarray, int]:
         """Features, and those of the mirrored image if wanted; what boxes are multiplied with; the width in pixels."""
         if level not in self._views:
-            scaled, ratio = scale_image(self.image, self.factors[level])
-            if self.config.flip or (self.config.refine and self.config.refine_flip):
-                features = self._both_sides(scaled, threads)
-            else:
-                features = [self.model.features(scaled, threads)]
-            self._views[level] = features, ratio, scaled.shape[1]
+            if level not in self._begun:
+                self._begin(level, _half(self.threads) if self._mirrored() else self.threads)
+            view = self._begun.pop(level)
+            # The search may have ended before the second side was begun with: then it is looked at here.
+            features = [
+                self.model.features(side, view.threads) if self.threads > 1 and future.cancel() else future.result()
+                for side, future in reversed(view.sides)
+            ]
+            self._views[level] = features[::-1], view.ratio, view.sides[0][0].shape[1]
         return self._views[level]
 
-    def _both_sides(self, scaled: np.ndarray, threads: int) -> list[np.ndarray]:
-        """Features of an image and of its mirror image. Where one thread is to look at both while the image is
-        searched, there are two, one for each side: what ends first leaves its core to the others."""
-        if threads > 1 or self.threads == 1:
-            return [self.model.features(side, threads) for side in (scaled, mirror(scaled))]
-        with ThreadPoolExecutor(1) as pool:
-            other = pool.submit(lambda: self.model.features(mirror(scaled), 1))
-            return [self.model.features(scaled, 1), other.result()]
+    def _begin(self, level: int, threads: int) -> None:
+        """Begin to compute the features of one size of the image, one side after the other."""
+        scaled, ratio = scale_image(self.image, self.factors[level])
+        pool = ThreadPoolExecutor(1)
+        sides = [scaled, mirror(scaled)] if self._mirrored() else [scaled]
+        futures = [pool.submit(self.model.features, side, threads) for side in sides]
+        pool.shutdown(wait=False)
+        self._begun[level] = _Begun(list(zip(sides, futures, strict=True)), ratio, threads)
 
     def _score_at(self, level: int, boxes: np.ndarray) -> Scored:
         """Boxes, probabilities and deltas at one size of the image."""
@@ -159,7 +184,7 @@ class Look:
 
     def _score(self, level: int, mirrored: bool, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and deltas of boxes in pixels of the image, averaged with what the mirror gives if wanted."""
-        (features, *others), ratio, width = self._view(level, self.threads)
+        (features, *others), ratio, width = self._view(level)
         boxes = boxes * ratio
         probabilities, deltas = self._score_on(features, boxes)
         if mirrored:
