@@ -56,11 +56,11 @@ class Level:
 
 LEVELS = (
     Level("fast", 320, 480, 1000, 300, 1.0, refine_flip=True),
-    Level("fast", 320, 480, 1000, 300, 0.75),
-    Level("single", 320, 384, 1000, 100, 0.43),
-    Level("single", 320, 320, 500, 100, 0.40),
-    Level("single", 200, 320, 300, 60, 0.22),
-    Level("single", 200, 256, 300, 60, 0.19),
+    Level("fast", 320, 480, 1000, 300, 0.76),
+    Level("single", 320, 384, 1000, 100, 0.32),
+    Level("single", 320, 320, 500, 100, 0.31),
+    Level("single", 200, 320, 300, 60, 0.24),
+    Level("single", 200, 256, 300, 60, 0.18),
     Level("single", 150, 224, 200, 30, 0.14),
 )
 
