@@ -92,6 +92,25 @@ def test_a_search_of_its_own_makes_as_many_as_are_looked_at(engine, items, most,
     assert asked == [most] * 4
 
 
+@pytest.mark.parametrize(("lasting", "cores"), [(True, 4), (False, None)])
+def test_beside_a_look_that_lasts_the_search_has_half_of_the_cores(lasting, cores, monkeypatch):
+    asked = []
+
+    def search(image: np.ndarray, max_proposals: int, seed: int, *, threads: int | None, **how: int) -> np.ndarray:
+        asked.append(threads)
+        return np.array([[0, 0, 5, 5]], np.float32)
+
+    class Looking(Early):
+        def look(self, image: np.ndarray, config) -> EarlyLook:
+            return EarlyLook(self, image, lasting)
+
+    search.version, search.sizes = 1, True
+    monkeypatch.setitem(SEARCHES, "fast", search)
+    monkeypatch.setattr("frcnn_cli.engine.sources.search.own_cores", lambda: 8)
+    detect_image(Detector(Looking()), np.zeros((20, 20, 3), np.uint8), Path("x.png"), "x")
+    assert asked == [cores]
+
+
 @pytest.mark.parametrize("engine", [Plain, Early])
 def test_stopping_leaves_the_rest(engine, items):
     detector = Detector(engine())
