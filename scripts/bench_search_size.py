@@ -19,9 +19,9 @@ from rich.table import Table
 
 from frcnn_cli.data.formats.voc import load_voc
 from frcnn_cli.data.images import load_image
-from frcnn_cli.engine.sources.search import DetectionSearch
+from frcnn_cli.engine.sources.search import DetectionSearch, smallest_at
 from frcnn_cli.metrics.proposal_recall import ProposalRecall
-from proposals import MODES, SEARCH_SIZE, SMALLEST, selective_search
+from proposals import MODES, SEARCH_SIZE, selective_search
 
 SIZES = (SEARCH_SIZE, 360, DetectionSearch.search_size, 280)
 """The first is the default of `frcnn propose`, the third that of `frcnn detect`."""
@@ -44,8 +44,8 @@ def main(voc: Path, split: str, mode: str, images: int | None) -> None:
         image, objects = load_image(record.path), record.objects.without_difficult()
         for size in SIZES:
             start = time.process_time()
-            smallest = round(SMALLEST * size / SEARCH_SIZE)
-            found = selective_search(image, mode, max(COUNTS), search_size=size, smallest=smallest, threads=1)
+            sizes = {"search_size": size, "smallest": smallest_at(size)}
+            found = selective_search(image, mode, max(COUNTS), **sizes, threads=1)
             spent[size] += time.process_time() - start
             recalls[size].add(found, objects.boxes, objects.labels)
     report(recalls, spent)

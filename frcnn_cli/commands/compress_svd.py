@@ -14,7 +14,7 @@ from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.dataset_options import DatasetCommand, DatasetOptions, format_flags
 from frcnn_cli.commands.fields import PATH, option_group
 from frcnn_cli.commands.options import SourceOptions, check_source, proposal_source
-from frcnn_cli.commands.photographs import calibration_photographs
+from frcnn_cli.commands.photographs import calibration_images, calibration_photographs
 from frcnn_cli.engine.detector import find_model
 from frcnn_cli.errors import DataError, UsageError
 from frcnn_cli.files import remove_leftovers, writing_alone
@@ -57,13 +57,7 @@ class CompressionOptions:
         "Cut the layers by what they answer in photographs such as the model will see: less is lost at a rank.",
         metavar="FOLDER",
     )
-    calibration_images: int | None = setting(
-        None,
-        "How many of the photographs are looked at, evenly spaced.",
-        metavar="N",
-        least=1,
-        shown_default=str(CALIBRATION_IMAGES),
-    )
+    calibration_images: int | None = calibration_images(CALIBRATION_IMAGES)
     half: bool = setting(False, "Store float16: half the file, the same computation.")
     force: bool = setting(False, FORCE_HELP)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from frcnn_cli.commands.console import err, out, progress_bar
 from frcnn_cli.commands.fields import PATH, option_group
-from frcnn_cli.commands.photographs import calibration_photographs
+from frcnn_cli.commands.photographs import calibration_images, calibration_photographs
 from frcnn_cli.data.images import load_image
 from frcnn_cli.data.transforms import scale_image, scale_to
 from frcnn_cli.engine.detector import find_model
@@ -45,13 +45,7 @@ class ExportOptions:
     calibrate: Path | None = setting(
         None, "Photographs such as the model will see; --int8 needs them.", metavar="FOLDER"
     )
-    calibration_images: int | None = setting(
-        None,
-        "How many of the photographs are looked at, evenly spaced.",
-        metavar="N",
-        least=1,
-        shown_default=str(CALIBRATION_IMAGES),
-    )
+    calibration_images: int | None = calibration_images(CALIBRATION_IMAGES)
     calibration_rois: int = setting(300, "How many proposals of each are looked at.", metavar="N", least=1)
     force: bool = setting(False, FORCE_HELP)
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from frcnn_cli.commands.console import err
 from frcnn_cli.data.images import evenly_spaced, find_images, left_out
 from frcnn_cli.errors import UsageError
+from frcnn_cli.settings import setting
+
+
+def calibration_images(usual: int) -> Any:
+    """The option --calibration-images of a command that looks at so many photographs where nobody says how many."""
+    help_text = "How many of the photographs are looked at, evenly spaced."
+    return setting(None, help_text, metavar="N", least=1, shown_default=str(usual))
 
 
 def calibration_photographs(folder: Path | None, wanted: int | None, usual: int) -> list[Path]:

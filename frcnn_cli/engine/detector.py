@@ -14,7 +14,7 @@ from frcnn_cli.data.proposals.npz import checked_proposals
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.runtimes import RUNTIMES, EarlyEngine, Engine
 from frcnn_cli.engine.sources import ProposalSource
-from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource
+from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource, search_for
 from frcnn_cli.engine.stopwatch import PROPOSALS, PartTimes
 from frcnn_cli.errors import DataError, MissingFile, UsageError, ran_out_of_memory
 from frcnn_cli.settings import build, flat
@@ -189,7 +189,7 @@ def detect_image(
     """
     config = config or DetectionConfig()
     if source is None and detector.engine.needs_proposals:
-        source = SearchSource(DetectionSearch(max_proposals=config.max_proposals))
+        source = search_for(config)
     engine, height, width = detector.engine, *image.shape[:2]
     start = time.perf_counter()
     try:

@@ -18,7 +18,7 @@ from frcnn_cli.engine.distributed import ALONE, Processes
 from frcnn_cli.engine.part_times import part_times
 from frcnn_cli.engine.proposal_coverage import CoverageSource
 from frcnn_cli.engine.sources import ProposalSource
-from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource
+from frcnn_cli.engine.sources.search import search_for
 from frcnn_cli.errors import DataError
 from frcnn_cli.metrics.average_precision import ClassAP, Metric, evaluate
 from frcnn_cli.metrics.coco import CocoSummary, coco_summary
@@ -120,8 +120,7 @@ def evaluate_together(
     """The same of several models, which take turns image by image, so that their times can be compared."""
     relabels = [_relabel(contender.detector.classes, dataset) for contender in contenders]
     objects = {record.id: record.objects for record in dataset.records}
-    search = SearchSource(DetectionSearch(max_proposals=config.max_proposals))
-    sources = [CoverageSource(contender.source or search, objects) for contender in contenders]
+    sources = [CoverageSource(contender.source or search_for(config), objects) for contender in contenders]
     share: list[list[tuple[ImageResult, np.ndarray | None]]] = []
     with ExitStack() as stack:
         parts = [stack.enter_context(part_times(contender.detector)) for contender in contenders]

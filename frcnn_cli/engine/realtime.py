@@ -16,8 +16,7 @@ import numpy as np
 from frcnn_cli.data.detections import Detections, ImageResult
 from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import Detector, detect_image
-from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource
-from proposals import SEARCH_SIZE, SMALLEST
+from frcnn_cli.engine.sources.search import ProposalConfig, SearchSource, smallest_at
 
 CARRIED_SCORE = 0.1
 """The least score of a box that joins the next frame's proposals: less than what is reported, as it may rise."""
@@ -146,9 +145,9 @@ class CarryingSource:
     made = True
 
     def __init__(self, level: Level, last: np.ndarray) -> None:
-        smallest = max(round(SMALLEST * level.search_size / SEARCH_SIZE), 1)
+        size = level.search_size
         self._search = SearchSource(
-            ProposalConfig(level.mode, level.proposals, search_size=level.search_size, smallest=smallest)
+            ProposalConfig(level.mode, level.proposals, search_size=size, smallest=smallest_at(size))
         )
         self._last = last
 

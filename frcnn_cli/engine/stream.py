@@ -18,7 +18,7 @@ from frcnn_cli.engine.detection_config import DetectionConfig
 from frcnn_cli.engine.detector import Detector, detect_image
 from frcnn_cli.engine.runtimes import EarlyEngine
 from frcnn_cli.engine.sources import ProposalSource
-from frcnn_cli.engine.sources.search import DetectionSearch, SearchSource
+from frcnn_cli.engine.sources.search import SearchSource, search_for
 from frcnn_cli.engine.stopwatch import DECODING, PartTimes
 from frcnn_cli.errors import DataError
 
@@ -64,7 +64,7 @@ def detect_files(
         One an image. Of several that are looked at together, the seconds of each are its share of the time.
     """
     config = config or DetectionConfig()
-    source = source or SearchSource(DetectionSearch(max_proposals=config.max_proposals))
+    source = source or search_for(config)
     at_once = detector.engine.at_once if isinstance(detector.engine, EarlyEngine) else 1
     at_once = min(at_once, max(len(items), 1))
     if at_once > 1:

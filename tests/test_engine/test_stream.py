@@ -75,40 +75,38 @@ def test_order_and_faults(engine, items):
             assert each.result.seconds.proposals > 0
 
 
-@pytest.mark.parametrize("engine", [Plain, Early])
-@pytest.mark.parametrize("most", [50, 1500])
-def test_a_search_of_its_own_makes_as_many_as_are_looked_at(engine, items, most, monkeypatch):
+@pytest.fixture
+def searches(monkeypatch) -> list[dict]:
+    """What mode fast is asked for, in whose place stands a search that finds one box."""
     asked = []
 
-    def search(image: np.ndarray, max_proposals: int, seed: int, **how: int | None) -> np.ndarray:
-        asked.append(max_proposals)
+    def search(image: np.ndarray, **how: int | None) -> np.ndarray:
+        asked.append(how)
         return np.array([[0, 0, 5, 5]], np.float32)
 
     search.version, search.sizes = 1, True
     monkeypatch.setitem(SEARCHES, "fast", search)
+    return asked
+
+
+@pytest.mark.parametrize("engine", [Plain, Early])
+@pytest.mark.parametrize("most", [50, 1500])
+def test_a_search_of_its_own_makes_as_many_as_are_looked_at(engine, items, most, searches):
     config = DetectionConfig(max_proposals=most)
     list(detect_files(Detector(engine()), items[:3], config=config))
     detect_image(Detector(engine()), np.zeros((20, 20, 3), np.uint8), Path("x.png"), "x", config=config)
-    assert asked == [most] * 4
+    assert [how["max_proposals"] for how in searches] == [most] * 4
 
 
 @pytest.mark.parametrize(("lasting", "cores"), [(True, 4), (False, None)])
-def test_beside_a_look_that_lasts_the_search_has_half_of_the_cores(lasting, cores, monkeypatch):
-    asked = []
-
-    def search(image: np.ndarray, max_proposals: int, seed: int, *, threads: int | None, **how: int) -> np.ndarray:
-        asked.append(threads)
-        return np.array([[0, 0, 5, 5]], np.float32)
-
+def test_beside_a_look_that_lasts_the_search_has_half_of_the_cores(lasting, cores, searches, monkeypatch):
     class Looking(Early):
         def look(self, image: np.ndarray, config) -> EarlyLook:
             return EarlyLook(self, image, lasting)
 
-    search.version, search.sizes = 1, True
-    monkeypatch.setitem(SEARCHES, "fast", search)
     monkeypatch.setattr("frcnn_cli.engine.sources.search.own_cores", lambda: 8)
     detect_image(Detector(Looking()), np.zeros((20, 20, 3), np.uint8), Path("x.png"), "x")
-    assert asked == [cores]
+    assert [how["threads"] for how in searches] == [cores]
 
 
 @pytest.mark.parametrize("engine", [Plain, Early])

@@ -28,6 +28,11 @@ SIDES = {"least": 1, "most": 1000, "metavar": "PIXELS"}
 """Of --smallest."""
 
 
+def smallest_at(search_size: int) -> int:
+    """The shortest side of a proposal at another size of the search that is as large a share of the image."""
+    return max(round(SMALLEST * search_size / SEARCH_SIZE), 1)
+
+
 @dataclass(frozen=True)
 class ProposalConfig:
     """How proposals are made: options of `frcnn propose`, and stored in its files.
@@ -88,7 +93,7 @@ class DetectionSearch(ProposalConfig):
 
     max_proposals: int = DetectionConfig.max_proposals
     search_size: int = 320
-    smallest: int = 13
+    smallest: int = smallest_at(320)
 
 
 class SearchSource:
@@ -116,3 +121,8 @@ class SearchSource:
     def boxes(self, image: np.ndarray, image_id: str = "") -> np.ndarray:
         """See `ProposalSource.boxes`."""
         return self.search(image, threads=self.threads)
+
+
+def search_for(config: DetectionConfig) -> SearchSource:
+    """The search of images that are looked at as closely as this: it makes as many proposals as are looked at."""
+    return SearchSource(DetectionSearch(max_proposals=config.max_proposals))
